@@ -1,0 +1,1 @@
+"""An alert becomes one immutable signal. Nothing here knows engines, experiments or trades."""
