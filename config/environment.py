@@ -1,0 +1,172 @@
+"""What the environment may say, read once and refused with a sentence where it makes no sense."""
+
+import os
+from base64 import b64decode
+from binascii import Error as Base64Error
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environ import Env
+
+APP_MODES = ("PAPER", "LIVE")
+LARGEST_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How one engine is reached and what it is configured to be able to do.
+
+    ``url`` is ``http(s)://…``, ``python:package.module:factory`` or empty (the engine is then unavailable);
+    ``secrets`` are Standard Webhooks secrets, the first signs, all of them verify; ``timeout_seconds`` bounds one whole
+    call; ``concurrency`` is the number of calls in flight per worker.
+    """
+
+    name: str
+    url: str
+    secrets: tuple[str, ...]
+    timeout_seconds: float
+    concurrency: int
+    idempotent: bool
+    queryable: bool
+    honours_not_after: bool
+
+
+def read_engine(env: Env, name: str) -> EngineSettings:
+    """Read the ``ENGINE_<name>_…`` settings.
+
+    :raises ImproperlyConfigured: naming the setting, what was found and what is accepted.
+    """
+    prefix = f"ENGINE_{name}_"
+    url = env.str(f"{prefix}URL", default="").strip().rstrip("/")
+    secrets = tuple(env.str(f"{prefix}SECRET", default="").split())
+    _check_url(f"{prefix}URL", url)
+    for secret in secrets:
+        _check_secret(f"{prefix}SECRET", secret)
+    if url.startswith("http") and not secrets:
+        raise ImproperlyConfigured(
+            f"{prefix}SECRET is not set, but {prefix}URL is: requests to an engine are signed. "
+            "Accepted: whsec_ followed by base64 of 24 to 64 bytes."
+        )
+    return EngineSettings(
+        name=name,
+        url=url,
+        secrets=secrets,
+        timeout_seconds=read_seconds(env, f"{prefix}TIMEOUT_SECONDS", default=30 if name == "A" else 120),
+        concurrency=read_int(env, f"{prefix}CONCURRENCY", default=16, lowest=1, highest=1000),
+        idempotent=read_bool(env, f"{prefix}IDEMPOTENT"),
+        queryable=read_bool(env, f"{prefix}QUERYABLE"),
+        honours_not_after=read_bool(env, f"{prefix}HONOURS_NOT_AFTER"),
+    )
+
+
+def read_seconds(env: Env, key: str, *, default: float, highest: float = LARGEST_SECONDS) -> float:
+    """Read a number of seconds, above 0 and at most ``highest``.
+
+    :raises ImproperlyConfigured: when it is not such a number.
+    """
+    found = env.str(key, default=str(default))
+    try:
+        seconds = float(found)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds <= highest:
+        raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: a number of seconds above 0, at most {highest:g}.")
+    return seconds
+
+
+def read_int(env: Env, key: str, *, default: int, lowest: int, highest: int) -> int:
+    """Read a whole number between ``lowest`` and ``highest``.
+
+    :raises ImproperlyConfigured: when it is not such a number.
+    """
+    found = env.str(key, default=str(default)).strip()
+    if not (found.isascii() and found.isdigit() and lowest <= int(found) <= highest):
+        raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: a whole number from {lowest} to {highest}.")
+    return int(found)
+
+
+def read_bool(env: Env, key: str, *, default: bool = False) -> bool:
+    """Read a yes or no; anything that is neither is refused, never read as no.
+
+    :raises ImproperlyConfigured: when it is neither.
+    """
+    found = env.str(key, default=str(default)).strip().lower()
+    if found in {"true", "1", "yes", "on"}:
+        return True
+    if found in {"false", "0", "no", "off", ""}:
+        return False
+    raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: true or false.")
+
+
+def read_choice(env: Env, key: str, *, choices: tuple[str, ...], default: str) -> str:
+    """Read one of ``choices``.
+
+    :raises ImproperlyConfigured: when it is none of them.
+    """
+    found = env.str(key, default=default)
+    if found not in choices:
+        raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: {' or '.join(choices)}.")
+    return found
+
+
+def read_secret_key(env: Env, *, app_mode: str, kept_in: Path) -> str:
+    """Return SECRET_KEY; when unset, one made for this machine and kept in the file ``kept_in``, unless APP_MODE is LIVE.
+
+    :raises ImproperlyConfigured: when real money would depend on a missing or weak key.
+    """
+    key = env.str("SECRET_KEY", default="")
+    if app_mode == "LIVE" and (len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")):
+        raise ImproperlyConfigured(
+            f"APP_MODE is LIVE and SECRET_KEY is {'too weak' if key else 'not set'}. Accepted: a random value of at "
+            "least 50 characters that does not start with django-insecure-."
+        )
+    return key or _kept_secret(kept_in)
+
+
+def _kept_secret(path: Path) -> str:
+    """Return the secret in ``path``, made at first use; two processes that start at once agree on one."""
+    made = token_urlsafe(64)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip() or made
+    except OSError:  # a read-only installation: this process has a key of its own, sessions end with it
+        return made
+    with os.fdopen(descriptor, "w") as file:
+        file.write(made)
+    return made
+
+
+def _check_url(key: str, url: str) -> None:
+    if not url:
+        return
+    if url.startswith("python:"):
+        if len(url.split(":")) == 3 and all(url.split(":")):
+            return
+        raise ImproperlyConfigured(f"{key} is {url!r}. Accepted after python: is package.module:factory.")
+    try:
+        parts = urlsplit(url)
+        acceptable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        acceptable = False
+    if not acceptable or parts.username or parts.query or parts.fragment:
+        raise ImproperlyConfigured(
+            f"{key} is not a usable address. Accepted: http://host:port, https://host/path "
+            "(no user, query or fragment), or python:package.module:factory."
+        )
+
+
+def _check_secret(key: str, secret: str) -> None:
+    try:
+        raw = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (Base64Error, ValueError):
+        raw = b""
+    if not secret.startswith("whsec_") or not 24 <= len(raw) <= 64:
+        raise ImproperlyConfigured(
+            f"{key} is not a signing secret. Accepted: whsec_ followed by base64 of 24 to 64 bytes "
+            "(two of them, separated by a space, while one is being rotated)."
+        )

@@ -1,0 +1,183 @@
+"""Every setting of the service, read from the environment once; a senseless one stops the start with a sentence."""
+
+from pathlib import Path
+
+import environ
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from config.database import database_settings
+from config.environment import (
+    APP_MODES,
+    read_bool,
+    read_choice,
+    read_engine,
+    read_int,
+    read_seconds,
+    read_secret_key,
+)
+from config.logs import configure_logging
+from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# The mode of the house. The environment decides it, so that a running panel can never turn paper into live.
+APP_MODE = read_choice(env, "APP_MODE", choices=APP_MODES, default="PAPER")
+DEBUG = read_bool(env, "DEBUG")
+SECRET_KEY = read_secret_key(env, app_mode=APP_MODE, kept_in=BASE_DIR / ".run" / "secret_key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+
+DATABASES = {"default": database_settings(env, base_dir=BASE_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.constance",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "constance",
+    "pgtrigger",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "config.apps.ConfigConfig",
+    "webhooks",
+    "orchestrator",
+    "outcomes",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("admin:login")
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+
+# Behind TLS everywhere but on this machine: cookies and redirects follow HTTPS_ONLY.
+HTTPS_ONLY = read_bool(env, "HTTPS_ONLY", default=APP_MODE == "LIVE")
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+X_FRAME_OPTIONS = "DENY"
+
+# The panel: operators switch execution modes here; every save is one policy revision.
+CONSTANCE_BACKEND = "orchestrator.panel.backend.PanelBackend"
+CONSTANCE_CONFIG = CONSTANCE_KEYS
+CONSTANCE_ADDITIONAL_FIELDS = CONSTANCE_FIELDS
+CONSTANCE_CONFIG_FIELDSETS = CONSTANCE_GROUPS
+CONSTANCE_SUPERUSER_ONLY = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Trading orchestrator",
+    "DESCRIPTION": "The referee between two options-trading engines.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# Intake
+WEBHOOK_MAX_BODY_BYTES = 64 * 1024
+WEBHOOK_MAX_JSON_DEPTH = 32
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+# The protocol's times, in seconds
+RECOMMENDATION_DEADLINE_SECONDS = read_seconds(env, "RECOMMENDATION_DEADLINE_SECONDS", default=300)
+EXECUTION_WINDOW_SECONDS = read_seconds(env, "EXECUTION_WINDOW_SECONDS", default=30)
+LEASE_SECONDS = read_seconds(env, "LEASE_SECONDS", default=30)
+ENGINE_PROBE_SECONDS = read_seconds(env, "ENGINE_PROBE_SECONDS", default=10)
+QUOTE_MAX_AGE_SECONDS = read_seconds(env, "QUOTE_MAX_AGE_SECONDS", default=900)
+CLOCK_MARGIN_SECONDS = 5.0
+QUIET_PERIOD_SECONDS = 60.0
+MAX_SIGNAL_ATTEMPTS = read_int(env, "MAX_SIGNAL_ATTEMPTS", default=5, lowest=1, highest=100)
+
+ENGINES = {name: read_engine(env, name) for name in ("A", "B")}
+
+# Given by quickstart or by whoever sets the service up; quickstart makes what is missing.
+ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", default="")
+API_TOKEN = env.str("API_TOKEN", default="")
+WEBHOOK_TOKEN = env.str("WEBHOOK_TOKEN", default="")
+
+LOGGING_CONFIG = None  # structlog renders Django's lines as well; Django's own handlers would print them twice
+configure_logging(level=read_choice(env, "LOG_LEVEL", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"))
+
+UNFOLD = {
+    "SITE_TITLE": "Trading orchestrator",
+    "SITE_HEADER": "Trading orchestrator",
+    "SITE_SYMBOL": "balance",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "orchestrator.admin_site.environment_badge",
+    "DASHBOARD_CALLBACK": "outcomes.dashboard.dashboard_context",
+    "STYLES": [lambda request: static("orchestrator/admin.css")],
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "orchestrator.admin_site.navigation",
+    },
+}
