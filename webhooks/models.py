@@ -120,6 +120,8 @@ class Signal(models.Model):
     last_error = models.TextField(default="", db_default="", blank=True)
     parked_at = models.DateTimeField(null=True)
 
+    objects = SignalQuerySet.as_manager()
+
     class Meta:
         db_table = "signals"
         constraints: ClassVar = [
@@ -175,8 +177,6 @@ class Signal(models.Model):
             pgtrigger.Protect(name="signal_is_never_deleted", operation=pgtrigger.Delete),
         ]
 
-    objects = SignalQuerySet.as_manager()
-
     def __str__(self) -> str:
         return f"{self.symbol} {self.direction} {self.timeframe} {self.timestamp:%Y-%m-%d %H:%M:%S}Z"
 
@@ -205,6 +205,8 @@ class RejectedAlert(models.Model):
     errors = models.JSONField()
     replayed_signal = models.ForeignKey(Signal, null=True, on_delete=models.PROTECT, related_name="rejected_alerts")
 
+    objects = RejectedAlertQuerySet.as_manager()
+
     class Meta:
         db_table = "rejected_alerts"
         constraints: ClassVar = [
@@ -217,8 +219,6 @@ class RejectedAlert(models.Model):
             ),
             pgtrigger.Protect(name="rejected_alert_is_never_deleted", operation=pgtrigger.Delete),
         ]
-
-    objects = RejectedAlertQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.code} from {self.source} at {self.received_at:%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,49 @@
+"""Cutting JSON-like text into tokens without reading it, in linear time however broken it is."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# A string that is never closed ends with the text: every alternative matches where it starts, so nothing is scanned twice.
+_TOKEN = re.compile(
+    r"""(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))|(?P<mark>[{}\[\]:,])|(?P<space>\s+)|(?P<word>[^\s"{}\[\]:,]+)""",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One piece of the text; ``kind`` is string, mark, space or word (a number, a literal, or anything else)."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def tokens_of(text: str) -> Iterator[Token]:
+    """Yield all tokens of a text; together they are the text."""
+    for match in _TOKEN.finditer(text):
+        yield Token(match.lastgroup or "word", match.group(), match.start(), match.end())
+
+
+def string_value(token: str) -> str:
+    """Return what a string token says, or the token itself when it is not a JSON string."""
+    try:
+        value = json.loads(token, strict=False)
+    except ValueError:
+        return token
+    return value if isinstance(value, str) else token
+
+
+def nesting_depth(text: str) -> int:
+    """Return how deep the objects and lists of a text are nested."""
+    if text.count("{") + text.count("[") <= 1:
+        return 1
+    depth = deepest = 0
+    for token in tokens_of(text):
+        if token.kind == "mark":
+            depth += (token.text in "{[") - (token.text in "}]")
+            deepest = max(deepest, depth)
+    return deepest
