@@ -117,6 +117,9 @@ class EngineHandler(BaseHTTPRequestHandler):
 
     def _answer(self, response: Response) -> None:
         content = response.body.encode()
+        self.request_version = (
+            self.protocol_version
+        )  # a request line that cannot be read counts as HTTP/0.9: no headers
         self.send_response(response.status)
         self.send_header("Content-Type", response.media_type)
         self.send_header("Content-Length", str(len(content)))
