@@ -1,0 +1,40 @@
+"""Money, prices and quantities: read exactly, refused when they are not finite, written as plain decimal strings."""
+
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+PLACES = Decimal("0.00000001")
+LIMIT = Decimal(10) ** 12
+
+
+class UnreadableAmount(ValueError):
+    """A number that is missing, not finite, out of range or of the wrong kind."""
+
+
+def read_amount(value: Any, *, name: str, lowest: Decimal | None = Decimal(0), above: bool = False) -> Decimal:
+    """Return ``value`` (a decimal string or a JSON number) as numeric(20,8).
+
+    :param lowest: the smallest accepted amount, None for any; with ``above`` it is excluded.
+    :raises UnreadableAmount: saying what was found and what is accepted.
+    """
+    accepted = "a finite decimal number" + ("" if lowest is None else f" {'above' if above else 'of at least'} {lowest}")
+    problem = UnreadableAmount(f"{name} is {str(value)[:60]!r}; accepted is {accepted} and below 10^12")
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise problem
+    if isinstance(value, str) and (not value.isascii() or "_" in value or len(value) > 60):
+        raise problem
+    try:
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+        if not amount.is_finite() or abs(amount) >= LIMIT:
+            raise problem
+        amount = amount.quantize(PLACES, rounding=ROUND_HALF_UP)
+    except InvalidOperation:
+        raise problem from None
+    if lowest is not None and (amount < lowest or (above and amount == lowest)):
+        raise problem
+    return amount
+
+
+def decimal_string(amount: Decimal) -> str:
+    """Return ``amount`` without exponent and without trailing zeros: ``589.12``, ``100``, ``0``."""
+    return format(amount.normalize(), "f") if amount else "0"

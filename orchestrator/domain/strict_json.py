@@ -1,0 +1,98 @@
+"""Reading JSON from engines: what Python's reader lets pass (NaN, duplicate keys, bombs) is refused with a sentence."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+MAX_DEPTH = 32
+
+
+class UnreadableJson(ValueError):
+    """Bytes that are not one JSON object that PostgreSQL could keep."""
+
+
+def read_object(body: bytes | str) -> dict[str, Any]:
+    """Return the JSON object in ``body``, its fractional numbers as Decimal.
+
+    :raises UnreadableJson: for anything that is not UTF-8, not strict JSON, not an object, nested deeper than 32,
+        or holds NUL or lone surrogates.
+    """
+    try:
+        text = body.decode("utf-8") if isinstance(body, bytes) else body
+        found = json.loads(text, parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_unique)
+        json.dumps(found, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeError:
+        raise UnreadableJson("it is not valid UTF-8 text") from None
+    except RecursionError:
+        raise UnreadableJson(f"it is nested deeper than {MAX_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableJson(f"it is not JSON: {error.msg} at character {error.pos}") from None
+    except UnreadableJson:
+        raise
+    except ValueError as error:
+        raise UnreadableJson(f"it holds a number that cannot be read: {str(error)[:80]}") from None
+    if not isinstance(found, dict):
+        raise UnreadableJson(f"it is a JSON {type(found).__name__}; accepted is an object")
+    _check(found, depth=1)
+    return found
+
+
+def member_text(text: str, name: str) -> str:
+    """Return the text of the top-level member ``name`` of the JSON object in ``text``, to the letter.
+
+    :raises KeyError: when there is no such member.
+    """
+    decoder = json.JSONDecoder()
+    at = text.index("{") + 1
+    while True:
+        at = _skip(text, at, " \t\r\n,")
+        if text[at] == "}":
+            raise KeyError(name)
+        key, at = decoder.raw_decode(text, at)
+        start = _skip(text, at, " \t\r\n:")
+        _, at = decoder.raw_decode(text, start)
+        if key == name:
+            return text[start:at]
+
+
+def printable(body: bytes, *, most: int = 4000) -> str:
+    """Return at most ``most`` bytes of anything as text that PostgreSQL can keep, for people to read."""
+    return body[:most].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _skip(text: str, at: int, blanks: str) -> int:
+    while text[at] in blanks:
+        at += 1
+    return at
+
+
+def _finite(text: str) -> Decimal:
+    number = Decimal(text)
+    if number and not -400 < number.adjusted() < 300:
+        raise UnreadableJson(f"it holds the number {text[:40]}, which is out of range")
+    return number
+
+
+def _refuse(text: str) -> Any:
+    raise UnreadableJson(f"it holds {text}, which is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadableJson("it names a key twice")
+    return found
+
+
+def _check(value: Any, *, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise UnreadableJson(f"it is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and "\x00" in value:
+        raise UnreadableJson("it holds a NUL character")
+    if isinstance(value, dict):
+        for key, member in value.items():
+            _check(key, depth=depth)
+            _check(member, depth=depth + 1)
+    elif isinstance(value, list):
+        for member in value:
+            _check(member, depth=depth + 1)
