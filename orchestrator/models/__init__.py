@@ -1,0 +1,26 @@
+"""The tables of the orchestrator, by what they are about."""
+
+from orchestrator.models.engines import EngineCall, EngineEvent, EngineHealth, Recommendation, WorkerHeartbeat
+from orchestrator.models.experiments import Experiment
+from orchestrator.models.incidents import Incident
+from orchestrator.models.market import MarketContext, MarketQuote
+from orchestrator.models.permits import ExecutionPermit
+from orchestrator.models.policies import ExecutionPolicy, PolicyRevision
+from orchestrator.models.trades import RealTrade, ShadowTrade
+
+__all__ = [
+    "EngineCall",
+    "EngineEvent",
+    "EngineHealth",
+    "ExecutionPermit",
+    "ExecutionPolicy",
+    "Experiment",
+    "Incident",
+    "MarketContext",
+    "MarketQuote",
+    "PolicyRevision",
+    "RealTrade",
+    "Recommendation",
+    "ShadowTrade",
+    "WorkerHeartbeat",
+]

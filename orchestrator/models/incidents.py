@@ -1,0 +1,49 @@
+"""What only an operator can settle, open until it is settled."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from config.keys import new_key
+from orchestrator.domain.vocabulary import IncidentKind, Severity
+from orchestrator.models.experiments import Experiment
+from orchestrator.models.permits import ExecutionPermit
+from orchestrator.models.rules import created_at_field, kept, one_of, word_field
+
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    def unresolved(self) -> "IncidentQuerySet":
+        return self.filter(resolved_at=None)
+
+
+class Incident(models.Model):
+    """``subject`` names what it is about, so that one trouble is one open incident however often it is seen."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    kind = word_field(IncidentKind)
+    severity = word_field(Severity)
+    subject = models.CharField(max_length=200)
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="incidents", null=True)
+    permit = models.ForeignKey(ExecutionPermit, on_delete=models.PROTECT, related_name="incidents", null=True)
+    detail = models.JSONField(default=dict)
+    opened_at = created_at_field()
+    resolved_at = models.DateTimeField(null=True)
+    resolved_by = models.CharField(max_length=150, blank=True, default="")
+    resolution = models.TextField(blank=True, default="")
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        db_table = "incidents"
+        constraints: ClassVar[list[Any]] = [
+            one_of("incident_kind_is_known", "kind", IncidentKind),
+            one_of("incident_severity_is_known", "severity", Severity),
+            # also serves the list of open incidents
+            models.UniqueConstraint(
+                fields=["kind", "subject"], name="one_open_incident_per_subject", condition=models.Q(resolved_at=None)
+            ),
+        ]
+        triggers: ClassVar[list[Any]] = kept("incidents", except_for=["resolved_at", "resolved_by", "resolution"])
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.kind}"

@@ -1,0 +1,1 @@
+"""The pure rules of outcomes: prices, exits and statistics, no Django, no clock, no randomness."""
