@@ -1,0 +1,37 @@
+"""Work on a whole batch at once, and one by one when something in it is bad: poison never holds up the rest."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item")
+
+LOST_DATABASE = (OperationalError, InterfaceError)
+BAD_ITEM = (DatabaseError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+def apply_or_take_apart(
+    items: Sequence[Item],
+    apply: Callable[[Sequence[Item]], int],
+    give_up: Callable[[Item, Exception], None],
+) -> int:
+    """Apply a batch in one go; if that fails, each item alone; what fails alone is handed to ``give_up``.
+
+    ``apply`` is one transaction and returns how much it did. A lost database is nobody's fault and is raised.
+    """
+    if not items:
+        return 0
+    try:
+        return apply(items)
+    except LOST_DATABASE:
+        raise
+    except BAD_ITEM as error:
+        if len(items) == 1:
+            give_up(items[0], error)
+            return 0
+        log.warning("batch.taken_apart", items=len(items), error_type=type(error).__name__, error_message=str(error))
+    return sum(apply_or_take_apart([item], apply, give_up) for item in items)

@@ -1,0 +1,176 @@
+"""Engine calls on their way: from a due outbox row to a request, and from the answer to what became of the row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from orchestrator.batches import apply_or_take_apart
+from orchestrator.dispatch import Answered
+from orchestrator.domain.strict_json import printable
+from orchestrator.domain.vocabulary import CallKind, CallState, Engine, IncidentKind
+from orchestrator.engines.protocol import Operation, Reply, Request
+from orchestrator.incidents import open_incident
+from orchestrator.models import EngineCall, MarketContext, ShadowTrade
+from orchestrator.queue import (
+    back_off,
+    end_call,
+    fail_calls,
+    lock_experiments,
+    overdue_calls,
+    put_back_call,
+    reconsider_events,
+)
+from orchestrator.recommendations import Received, record_recommendations
+
+log = structlog.get_logger(__name__)
+
+ASK_AGAIN_SECONDS = 2.0
+NOT_OFFERED = (404, 501)
+TRY_AGAIN = (408, 425, 429)
+
+
+@dataclass(frozen=True, slots=True)
+class CallToMake:
+    call: EngineCall
+    request: Request
+
+
+def requests_for(calls: Sequence[EngineCall]) -> list[CallToMake]:
+    """Return what to send for claimed calls, with a fixed number of queries."""
+    asking = [call.experiment_id for call in calls if call.kind == CallKind.RECOMMENDATION]
+    inputs: dict[UUID, str] = dict(
+        MarketContext.objects.filter(signal__experiment__in=asking).values_list(
+            "signal__experiment__experiment_id", "engine_input"
+        )
+    )
+    telling = [call.experiment_id for call in calls if call.kind != CallKind.RECOMMENDATION]
+    trades = {
+        (experiment_id, engine): trade_id
+        for experiment_id, engine, trade_id in ShadowTrade.objects.filter(experiment_id__in=telling).values_list(
+            "experiment_id", "engine", "trade_id"
+        )
+    }
+    return [CallToMake(call, _request(call, inputs, trades)) for call in calls]
+
+
+def record_call_answers(answers: Sequence[Answered]) -> None:
+    """Record what came back for a batch of calls; the recommendations among it in one transaction."""
+    recommendations = []
+    for answer in answers:
+        made: CallToMake = answer.work  # type: ignore[assignment]
+        if not isinstance(answer.outcome, Reply):
+            _try_again(made.call, f"{answer.outcome}", latency=answer.latency)
+        elif made.call.kind != CallKind.RECOMMENDATION:
+            _record_told(made.call, answer.outcome, latency=answer.latency)
+        elif answer.outcome.status == 200:
+            recommendations.append(
+                Received(
+                    experiment_id=made.call.experiment_id,
+                    engine=Engine(made.call.engine),
+                    body=answer.outcome.body,
+                    received_at=answer.received_at,
+                    latency=answer.latency,
+                )
+            )
+        else:
+            _record_status(made.call, answer.outcome, latency=answer.latency)
+    apply_or_take_apart(recommendations, _record_answered, _give_up_answer)
+
+
+def _record_answered(recommendations: Sequence[Received]) -> int:
+    recorded = record_recommendations(recommendations)
+    for one in recorded:
+        if one.problem:
+            _log_failed(one.received.experiment_id, one.received.engine, one.problem)
+    return len(recorded)
+
+
+def _give_up_answer(received: Received, error: Exception) -> None:
+    """Keep an answer that cannot be stored as evidence of an incident, and end its call."""
+    log.error("answer.failed", experiment_id=str(received.experiment_id), engine=received.engine, exc_info=error)
+    open_incident(
+        IncidentKind.POISON_WORK,
+        subject=f"answer:{received.experiment_id}:{received.engine}",
+        experiment_id=received.experiment_id,
+        detail={
+            "what": f"The answer of engine {received.engine} could not be recorded; its side ends here.",
+            "error": f"{type(error).__name__}: {error}"[:2000],
+            "answer": printable(received.body),
+        },
+    )
+    calls = EngineCall.objects.filter(
+        experiment_id=received.experiment_id, engine=received.engine, kind=CallKind.RECOMMENDATION
+    )
+    _fail(list(calls), f"the answer could not be recorded: {error}")
+
+
+def fail_overdue_calls() -> int:
+    """End the calls whose deadline has passed, and look again at what waited for them; return how many."""
+    calls = overdue_calls()
+    if calls:
+        _fail(calls, "no answer before the deadline")
+    return len(calls)
+
+
+def _request(call: EngineCall, inputs: dict[UUID, str], trades: dict[tuple[UUID, str], UUID]) -> Request:
+    if call.kind == CallKind.SHADOW_TRADE:
+        return Request(Operation.OPEN_SHADOW_TRADE, trades[call.experiment_id, call.engine], call.request)
+    if call.kind == CallKind.SHADOW_EXIT:
+        return Request(Operation.CLOSE_SHADOW_TRADE, trades[call.experiment_id, call.engine], call.request)
+    if call.state == CallState.ACCEPTED:
+        return Request(Operation.RECOMMENDATION, call.experiment_id)
+    return Request(Operation.RECOMMEND, call.experiment_id, inputs[call.experiment_id])
+
+
+def _record_status(call: EngineCall, reply: Reply, *, latency: float) -> None:
+    """Judge an answer to "what do you recommend?" that is not the recommendation itself."""
+    if reply.status == 202:
+        put_back_call(call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), latency=latency)
+    elif call.state == CallState.ACCEPTED:
+        # a question about an accepted call that finds nothing; its event may still come
+        put_back_call(
+            call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), error=f"asked again, status {reply.status}"
+        )
+    elif reply.status >= 500 or reply.status in TRY_AGAIN:
+        _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
+    else:
+        _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
+
+
+def _record_told(call: EngineCall, reply: Reply, *, latency: float) -> None:
+    """Judge an answer to "this is your shadow trade" or "it has been closed"; both are without effects."""
+    if 200 <= reply.status < 300:
+        end_call(call, response=printable(reply.body), latency=latency)
+    elif reply.status in NOT_OFFERED:
+        _fail([call], f"not offered: status {reply.status}")
+    elif reply.status >= 500 or reply.status in TRY_AGAIN:
+        _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
+    else:
+        _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
+
+
+def _try_again(call: EngineCall, error: str, *, latency: float) -> None:
+    state = CallState.ACCEPTED if call.state == CallState.ACCEPTED else CallState.PENDING
+    put_back_call(call, state=state, wait_seconds=back_off(call.attempts), error=error, latency=latency)
+    _log_failed(call.experiment_id, Engine(call.engine), error)
+
+
+def _fail(calls: Sequence[EngineCall], error: str) -> None:
+    ids = [call.experiment_id for call in calls]
+    with transaction.atomic():
+        lock_experiments(ids)
+        fail_calls(calls, error=error)
+        reconsider_events(ids)
+    for call in calls:
+        _log_failed(call.experiment_id, Engine(call.engine), error, kind=call.kind)
+
+
+def _ask_again(call: EngineCall) -> float:
+    return max(ASK_AGAIN_SECONDS, back_off(call.attempts))
+
+
+def _log_failed(experiment_id: UUID, engine: Engine, error: str, *, kind: str = CallKind.RECOMMENDATION) -> None:
+    log.warning("engine.failed", experiment_id=str(experiment_id), engine=engine.value, kind=kind, error_message=error)

@@ -1,0 +1,67 @@
+"""An engine behind HTTP: one request, once, within a deadline that a dripping server cannot stretch."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx2
+
+from config.environment import EngineSettings
+from config.keys import new_key
+from orchestrator.engines.protocol import NoAnswer, NotSent, Operation, Reply, Request
+from orchestrator.engines.signing import sign
+
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class HttpEngine:
+    """Redirects are not followed, proxies of the environment not used, and nothing is ever repeated."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._kept = _client(settings.concurrency)
+        # an execution gets a connection of its own: one that was kept open may die under the request
+        self._fresh = _client(0)
+
+    async def send(self, request: Request, *, timeout: float) -> Reply:  # noqa: ASYNC109 - it bounds the whole call
+        client = self._fresh if request.operation is Operation.EXECUTE else self._kept
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._exchange(client, request)
+        except TimeoutError:
+            raise NoAnswer(f"no whole answer within {timeout:g} s") from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise NotSent(f"no connection: {error or type(error).__name__}") from error
+        except httpx2.HTTPError as error:
+            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+
+    async def _exchange(self, client: httpx2.AsyncClient, request: Request) -> Reply:
+        content = request.body.encode()
+        headers = sign(
+            self._settings.secrets[0], message_id=f"msg_{new_key().hex}", body=request.body, at=datetime.now(UTC)
+        )
+        if request.key is not None:
+            headers["idempotency-key"] = str(request.key)
+        if content:
+            headers["content-type"] = "application/json"
+        url = self._settings.url + request.operation.path(request.key)
+        async with client.stream(request.operation.method, url, content=content or None, headers=headers) as answer:
+            body = bytearray()
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise NoAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+            return Reply(answer.status_code, bytes(body))
+
+    async def close(self) -> None:
+        await self._kept.aclose()
+        await self._fresh.aclose()
+
+
+def _client(kept_open: int) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        timeout=None,  # the deadline is asyncio's, over the whole exchange
+        follow_redirects=False,
+        trust_env=False,
+        headers={"user-agent": "trading-orchestrator", "accept": "application/json", "accept-encoding": "identity"},
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=kept_open, keepalive_expiry=15),
+    )

@@ -1,0 +1,239 @@
+"""The inbox: what engines report is stored first, unique by engine and message, and applied afterwards, in any order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from orchestrator.domain.execution import Filled, UnreadableExecution, read_fill
+from orchestrator.domain.strict_json import UnreadableJson, member_text, read_object
+from orchestrator.domain.vocabulary import CallKind, Engine, EventType, IncidentKind, Verdict
+from orchestrator.incidents import open_incident
+from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit, Experiment
+from orchestrator.permits import settle_filled, settle_not_executed
+from orchestrator.queue import lock_experiments
+from orchestrator.recommendations import Received, record_recommendations
+from orchestrator.trades import record_unauthorised_fill
+
+log = structlog.get_logger(__name__)
+
+LONGEST_MESSAGE_ID = 200
+
+
+class UnreadableEvent(ValueError):
+    """The body is not an event; the message says what was found and what is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a delivery: ``is_new``, and whether what it refers to is known to this engine."""
+
+    event_id: UUID
+    is_new: bool
+    is_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An event taken apart; ``text`` is its body to the letter."""
+
+    type: EventType
+    data: Mapping[str, Any]
+    text: str
+
+
+def read_event(body: bytes) -> Reading:
+    """Read the body of an event.
+
+    :raises UnreadableEvent: saying what was found and what is accepted.
+    """
+    try:
+        event = read_object(body)
+    except UnreadableJson as error:
+        raise UnreadableEvent(f"The event cannot be read: {error}.") from None
+    names = [kind.value for kind in EventType]
+    if event.get("type") not in names:
+        raise UnreadableEvent(f"type is {str(event.get('type'))[:60]!r}; accepted is one of {', '.join(names)}.")
+    data = event.get("data")
+    if not isinstance(data, Mapping):
+        raise UnreadableEvent(f"data is a {type(data).__name__}; accepted is an object.")
+    return Reading(EventType(event["type"]), data, body.decode())
+
+
+def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
+    """Store an event before anything is done about it; one that refers to nothing we know gets an incident as well."""
+    with transaction.atomic():
+        experiment_id = _experiment_of(engine, reading)
+        is_known = experiment_id is not None
+        event = EngineEvent(
+            engine=engine.value,
+            message_id=message_id,
+            type=reading.type.value,
+            body=reading.text,
+            experiment_id=experiment_id,
+            verdict=None if is_known or reading.type is EventType.EXECUTION_FILLED else Verdict.UNMATCHED.value,
+            detail="" if is_known else "It refers to nothing that this engine was asked.",
+        )
+        EngineEvent.objects.bulk_create([event], ignore_conflicts=True)
+        stored = EngineEvent.objects.get(engine=engine.value, message_id=message_id)
+        if stored.id == event.id:
+            if not is_known:
+                open_unmatched(stored, "It refers to an experiment or permit that this engine has nothing to do with.")
+        elif stored.body != reading.text:
+            open_incident(
+                IncidentKind.CONFLICTING_EVENT,
+                subject=f"event:{stored.id}",
+                experiment_id=stored.experiment_id,
+                detail={
+                    "what": f"Engine {engine} sent message {message_id} twice with different content; the first stands.",
+                    "first": stored.body[:4000],
+                    "second": reading.text[:4000],
+                },
+            )
+    return Stored(stored.id, is_new=stored.id == event.id, is_known=stored.verdict != Verdict.UNMATCHED)
+
+
+def apply_events(*, limit: int = 200) -> int:
+    """Apply the answers and fills of the inbox, oldest first, and return how many; exits belong to the outcomes."""
+    pending = list(
+        EngineEvent.objects.filter(verdict=None)
+        .exclude(type=EventType.TRADE_EXITED)
+        .order_by("received_at", "id")[:limit]
+    )
+    answers = [event for event in pending if event.type == EventType.RECOMMENDATION_COMPLETED]
+    for event in answers:
+        _apply_recommendation(event)
+    for event in pending:
+        if event.type in _APPLY:
+            _apply_execution(event)
+    return len(pending)
+
+
+def close_event(event: EngineEvent, verdict: Verdict, detail: str) -> None:
+    """Write the verdict on an event, unless another worker was faster."""
+    EngineEvent.objects.filter(pk=event.pk).filter(Q(verdict=None) | Q(verdict=Verdict.WAITING)).update(
+        verdict=verdict.value, detail=detail[:2000], applied_at=None if verdict is Verdict.WAITING else Now()
+    )
+
+
+def open_unmatched(event: EngineEvent, sentence: str) -> None:
+    """Call an operator for an event that belongs to nothing; it stays in the inbox."""
+    open_incident(
+        IncidentKind.UNMATCHED_EVENT,
+        subject=f"event:{event.id}",
+        experiment_id=event.experiment_id,
+        detail={
+            "what": f"Engine {event.engine} reported {event.type}, which cannot be matched. {sentence}",
+            "message_id": event.message_id,
+            "body": event.body[:4000],
+        },
+    )
+
+
+def open_conflict(event: EngineEvent, sentence: str) -> None:
+    """Call an operator for an event that contradicts what is recorded; what is recorded stands."""
+    open_incident(
+        IncidentKind.CONFLICTING_EVENT,
+        subject=f"event:{event.id}",
+        experiment_id=event.experiment_id,
+        detail={"what": sentence, "message_id": event.message_id, "body": event.body[:4000]},
+    )
+
+
+def _apply_recommendation(event: EngineEvent) -> None:
+    assert event.experiment_id is not None  # noqa: S101 - only a matched event is pending
+    [recorded] = record_recommendations(
+        [
+            Received(
+                experiment_id=event.experiment_id,
+                engine=Engine(event.engine),
+                body=member_text(event.body, "data").encode(),
+                received_at=event.received_at,
+            )
+        ]
+    )
+    if recorded.problem:
+        close_event(event, Verdict.CONFLICT, recorded.problem)
+    else:
+        close_event(event, Verdict.APPLIED if recorded.is_new else Verdict.DUPLICATE, "")
+
+
+def _apply_execution(event: EngineEvent) -> None:
+    data = read_object(event.body)["data"]
+    try:
+        verdict, sentence = _APPLY[event.type](event, data)
+    except UnreadableExecution as error:
+        verdict, sentence = Verdict.CONFLICT, f"The event cannot be used: {error}."
+        open_conflict(event, sentence)
+    close_event(event, verdict, sentence)
+
+
+def _apply_filled(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict, str]:
+    fill = read_fill(data.get("trade"))
+    permit = _permit_of(Engine(event.engine), data)
+    if permit is not None:
+        return settle_filled(permit.permit_id, Filled(fill), by=f"event {event.message_id}")
+    if event.experiment_id is not None:
+        with transaction.atomic():
+            lock_experiments([event.experiment_id])
+            experiment = Experiment.objects.get(pk=event.experiment_id)
+            record_unauthorised_fill(experiment, event.engine, fill, why="there is no such permit")
+        return Verdict.CONFLICT, "A real trade without a permit."
+    open_incident(
+        IncidentKind.UNAUTHORISED_EXECUTION,
+        subject=f"{event.engine}:{fill.external_id}"[:200],
+        detail={
+            "what": f"Engine {event.engine} reports a real trade under a permit that does not exist, and names no "
+            "experiment of ours.",
+            "body": event.body[:4000],
+        },
+    )
+    return Verdict.UNMATCHED, "A real trade without a permit and without an experiment."
+
+
+def _apply_rejected(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict, str]:
+    permit = _permit_of(Engine(event.engine), data)
+    assert permit is not None  # noqa: S101 - only a matched event is pending
+    return settle_not_executed(
+        permit.permit_id, by=f"event {event.message_id}", reason=str(data.get("reason") or "no reason given")[:1000]
+    )
+
+
+_APPLY: Mapping[str, Callable[[EngineEvent, Mapping[str, Any]], tuple[Verdict, str]]] = {
+    EventType.EXECUTION_FILLED.value: _apply_filled,
+    EventType.EXECUTION_REJECTED.value: _apply_rejected,
+}
+
+
+def _experiment_of(engine: Engine, reading: Reading) -> UUID | None:
+    """Return the experiment an event is about; an engine can speak only for its own calls and permits."""
+    if reading.type in (EventType.EXECUTION_FILLED, EventType.EXECUTION_REJECTED):
+        permit = _permit_of(engine, reading.data)
+        if permit is not None:
+            return permit.experiment_id
+        if reading.type is EventType.EXECUTION_REJECTED:
+            return None
+    named = _uuid(reading.data.get("experiment_id"))
+    if named is None:
+        return None
+    asked = EngineCall.objects.filter(
+        experiment_id=named, engine=engine.value, kind=CallKind.RECOMMENDATION.value
+    ).exists()
+    return named if asked else None
+
+
+def _permit_of(engine: Engine, data: Mapping[str, Any]) -> ExecutionPermit | None:
+    named = _uuid(data.get("permit_id"))
+    return named and ExecutionPermit.objects.filter(permit_id=named, engine=engine.value).first()
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""Opening and closing incidents: one trouble is one open incident, however often it is seen."""
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db.models.functions import Now
+
+from orchestrator.domain.vocabulary import IncidentKind, Severity
+from orchestrator.models import Incident
+
+log = structlog.get_logger(__name__)
+
+SEVERITIES = {
+    IncidentKind.UNKNOWN_EXECUTION: Severity.HIGH,
+    IncidentKind.UNAUTHORISED_EXECUTION: Severity.CRITICAL,
+    IncidentKind.INPUT_HASH_MISMATCH: Severity.HIGH,
+    IncidentKind.UNMATCHED_EVENT: Severity.MEDIUM,
+    IncidentKind.CONFLICTING_EVENT: Severity.HIGH,
+    IncidentKind.CONFLICTING_ANSWER: Severity.HIGH,
+    IncidentKind.MISSING_EXIT_PRICE: Severity.MEDIUM,
+    IncidentKind.EXPIRED_OPEN_TRADE: Severity.HIGH,
+    IncidentKind.POISON_SIGNAL: Severity.HIGH,
+    IncidentKind.POISON_WORK: Severity.HIGH,
+}
+
+
+def open_incident(
+    kind: IncidentKind,
+    *,
+    subject: str,
+    detail: dict[str, Any],
+    experiment_id: UUID | None = None,
+    permit_id: UUID | None = None,
+) -> None:
+    """Open an incident about ``subject`` unless one of that kind is open already.
+
+    :param detail: JSON-able evidence; ``detail["what"]`` is the sentence that an operator reads first.
+    """
+    opened = Incident.objects.bulk_create(
+        [
+            Incident(
+                kind=kind,
+                severity=SEVERITIES[kind],
+                subject=subject,
+                detail=detail,
+                experiment_id=experiment_id,
+                permit_id=permit_id,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    log.warning(
+        "incident.opened",
+        kind=kind.value,
+        severity=SEVERITIES[kind].value,
+        subject=subject,
+        experiment_id=str(experiment_id) if experiment_id else None,
+        incident_id=str(opened[0].id),
+        what=detail.get("what"),
+    )
+
+
+def resolve_incidents(kind: IncidentKind, *, subject: str, by: str, resolution: str) -> None:
+    """Close the open incident of that kind about ``subject``, if there is one."""
+    Incident.objects.unresolved().filter(kind=kind, subject=subject).update(
+        resolved_at=Now(), resolved_by=by, resolution=resolution
+    )

@@ -1,0 +1,50 @@
+"""Hearing at once that a signal or an event has arrived; polling is the fallback."""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import structlog
+from django.db import connections
+
+from webhooks.notifications import CHANNEL
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_SECONDS = 1.0
+
+
+class Listener:
+    """A thread with a connection of its own that calls ``wake`` for every burst of notifications."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=2)
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with _connect() as own:
+                    own.execute(f"LISTEN {CHANNEL}")
+                    self._wake()  # what arrived while nobody listened
+                    while not self._stopping.is_set():
+                        for _ in own.notifies(timeout=0.5, stop_after=1):
+                            self._wake()
+            except (psycopg.Error, OSError) as error:
+                log.warning("listener.lost", error_type=type(error).__name__, error_message=str(error))
+                self._stopping.wait(RECONNECT_SECONDS)
+
+
+def _connect() -> "psycopg.Connection[tuple[object, ...]]":
+    parameters = dict(connections["default"].get_connection_params())
+    for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
+        parameters.pop(ours, None)
+    return psycopg.connect(**parameters, autocommit=True)

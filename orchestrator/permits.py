@@ -1,0 +1,321 @@
+"""The permit protocol: what becomes of the one authorisation to place a real trade.
+
+ARMED is committed before the request leaves. After that only the engine's own word settles it: a time-out, a reset, a
+5xx or garbage leaves the execution UNKNOWN, with an open incident, and it is asked about, never quietly tried again.
+Moves are compare-and-set; the engine's word is a fact and is recorded whoever holds the lease.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from orchestrator.domain.execution import (
+    Accepted,
+    ExecutionWord,
+    Filled,
+    NeverSeen,
+    Rejected,
+    UnreadableExecution,
+    read_execution,
+)
+from orchestrator.domain.strict_json import printable
+from orchestrator.domain.transitions import PERMIT_MOVES, sources
+from orchestrator.domain.vocabulary import EventType, IncidentKind, PermitState, Purpose, TradeStatus, Verdict
+from orchestrator.engines.protocol import NoAnswer, NotSent, Reply
+from orchestrator.incidents import open_incident, resolve_incidents
+from orchestrator.models import EngineEvent, ExecutionPermit, ShadowTrade
+from orchestrator.queue import (
+    back_off,
+    database_clock,
+    in_seconds,
+    lock_experiments,
+    put_back_permit,
+    reconsider_events,
+)
+from orchestrator.shadow_trades import tell_engines
+from orchestrator.trades import record_fill
+
+log = structlog.get_logger(__name__)
+
+ASK_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionAnswer:
+    """What came back for one permit: a reply, or why there is none; ``is_query`` for a GET."""
+
+    permit: ExecutionPermit
+    outcome: Reply | NotSent | NoAnswer
+    is_query: bool = False
+    is_resend: bool = False
+
+
+def record_execution_answer(answer: ExecutionAnswer) -> None:
+    """Record what an engine said to an execution, to its repetition or to a question about it."""
+    permit = answer.permit
+    if isinstance(answer.outcome, Reply):
+        try:
+            word = read_execution(
+                answer.outcome.status, answer.outcome.body, permit_id=permit.permit_id, is_query=answer.is_query
+            )
+        except UnreadableExecution as error:
+            _nothing_known(answer, f"{error}; received: {printable(answer.outcome.body, most=500)}")
+        else:
+            _record_word(answer, word)
+    elif isinstance(answer.outcome, NotSent) and not (answer.is_query or answer.is_resend):
+        _return_to_granted(permit, str(answer.outcome))
+    else:
+        _nothing_known(answer, str(answer.outcome))
+
+
+def settle_filled(permit_id: UUID, word: Filled, *, by: str) -> tuple[Verdict, str]:
+    """Record a fill as the fact it is and return its verdict with a sentence about it.
+
+    :param by: who says so: ``engine A``, ``event msg_…``, or an operator's name.
+    """
+    with transaction.atomic():
+        permit = _locked(permit_id)
+        verdict, sentence = record_fill(permit, word.fill, by=by)
+        if verdict is Verdict.APPLIED:
+            _settle(permit, PermitState.EXECUTED, by=by, detail=sentence)
+            if word.exit is not None:
+                _store_exit(permit, word)
+        elif verdict is Verdict.CONFLICT and permit.state == PermitState.GRANTED:
+            _settle(permit, PermitState.VOID, by=by, detail=sentence)
+        elif verdict is Verdict.CONFLICT and permit.state == PermitState.ARMED:
+            _settle(permit, PermitState.UNKNOWN, by="", detail=sentence)
+    if verdict is Verdict.APPLIED:
+        _log_resolved(permit, PermitState.EXECUTED, by=by)
+    return verdict, sentence
+
+
+def settle_not_executed(permit_id: UUID, *, by: str, reason: str) -> tuple[Verdict, str]:
+    """Record that a permit was not executed, and return the verdict with a sentence about it."""
+    with transaction.atomic():
+        permit = _locked(permit_id)
+        if permit.state in (PermitState.NOT_EXECUTED, PermitState.VOID):
+            return Verdict.DUPLICATE, "It was recorded as not executed before."
+        if permit.state not in sources(PERMIT_MOVES, PermitState.NOT_EXECUTED):
+            sentence = f"{by} says that the permit was not executed ({reason}), but it is {permit.state}."
+            open_incident(
+                IncidentKind.CONFLICTING_EVENT,
+                subject=f"permit:{permit_id}:rejected",
+                experiment_id=permit.experiment_id,
+                permit_id=permit_id,
+                detail={"what": sentence},
+            )
+            return Verdict.CONFLICT, sentence
+        _settle(permit, PermitState.NOT_EXECUTED, by=by, detail=reason)
+    _log_resolved(permit, PermitState.NOT_EXECUTED, by=by)
+    return Verdict.APPLIED, reason
+
+
+def void_expired_permits() -> int:
+    """End the permits that nobody sent in time; nothing was sent, so nothing can have happened."""
+    return _sweep(
+        ExecutionPermit.objects.filter(state=PermitState.GRANTED, not_after__lte=Now()),
+        PermitState.VOID,
+        by="not_after",
+        detail="It was not sent before not_after.",
+    )
+
+
+def doubt_silent_permits() -> int:
+    """Call UNKNOWN what was armed by a worker that never came back, and what an engine accepted and never finished."""
+    margin = timedelta(seconds=settings.CLOCK_MARGIN_SECONDS)
+    lost = _sweep(
+        ExecutionPermit.objects.filter(state=PermitState.ARMED, accepted_at=None, lease_expires_at__lte=Now()),
+        PermitState.UNKNOWN,
+        by="",
+        detail="The worker that sent it did not come back; it may or may not have left.",
+    )
+    return lost + _sweep(
+        ExecutionPermit.objects.filter(
+            state=PermitState.ARMED, accepted_at__isnull=False, not_after__lte=Now() - margin
+        ),
+        PermitState.UNKNOWN,
+        by="",
+        detail="The engine accepted it and has not said what became of it before not_after.",
+    )
+
+
+def _record_word(answer: ExecutionAnswer, word: ExecutionWord) -> None:
+    permit, by = answer.permit, f"engine {answer.permit.engine}"
+    match word:
+        case Filled():
+            settle_filled(permit.permit_id, word, by=by)
+        case Rejected() if answer.is_resend:
+            # a refusal of a retry proves nothing about the first attempt
+            put_back_permit(permit, wait_seconds=ASK_AGAIN_SECONDS, detail=f"a repetition was refused: {word.reason}")
+        case Rejected():
+            settle_not_executed(permit.permit_id, by=by, reason=word.reason)
+        case Accepted():
+            _note_accepted(permit)
+        case NeverSeen():
+            _not_found(permit)
+
+
+def _not_found(permit: ExecutionPermit) -> None:
+    """Judge "not found": a proof only from an engine that honours not_after, asked after not_after and the margin."""
+    deadline = permit.not_after + timedelta(seconds=settings.CLOCK_MARGIN_SECONDS)
+    asked_at = getattr(permit, "asked_at", None)
+    if settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline:
+        settle_not_executed(
+            permit.permit_id,
+            by=f"engine {permit.engine}",
+            reason="The engine had never seen it after not_after had passed, and it honours not_after.",
+        )
+    else:
+        put_back_permit(permit, wait_seconds=ASK_AGAIN_SECONDS, detail="not found, which proves nothing yet")
+
+
+def _nothing_known(answer: ExecutionAnswer, reason: str) -> None:
+    permit = answer.permit
+    if permit.state == PermitState.UNKNOWN or answer.is_query:
+        put_back_permit(permit, wait_seconds=max(back_off(permit.attempts), ASK_AGAIN_SECONDS), detail=reason)
+        return
+    with transaction.atomic():
+        lock_experiments([permit.experiment_id])
+        held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=PermitState.ARMED)
+        if held.update(
+            state=PermitState.UNKNOWN,
+            fence=F("fence") + 1,
+            lease="",
+            lease_expires_at=None,
+            next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
+            detail=reason[:2000],
+        ):
+            _open_unknown(permit, reason)
+
+
+def _return_to_granted(permit: ExecutionPermit, reason: str) -> None:
+    ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=PermitState.ARMED).update(
+        state=PermitState.GRANTED,
+        lease="",
+        lease_expires_at=None,
+        next_attempt_at=in_seconds(back_off(permit.attempts)),
+        detail=reason[:2000],
+    )
+
+
+def _note_accepted(permit: ExecutionPermit) -> None:
+    ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
+        accepted_at=permit.accepted_at or Now(),
+        lease="",
+        lease_expires_at=None,
+        next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
+        detail="the engine accepted it",
+    )
+
+
+def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str, detail: str) -> int:
+    """Move every candidate to ``state``, each as a compare-and-set under the lock of its experiment."""
+    found = list(candidates.order_by("permit_id")[:500])
+    if not found:
+        return 0
+    with transaction.atomic():
+        lock_experiments([permit.experiment_id for permit in found])
+        held = {permit.permit_id: permit.fence for permit in candidates.filter(pk__in=[one.pk for one in found])}
+        moved = [permit for permit in found if held.get(permit.permit_id) == permit.fence]
+        for permit in moved:
+            _settle(permit, state, by=by, detail=detail)
+    for permit in moved:
+        _log_resolved(permit, state, by=by or "worker")
+    return len(moved)
+
+
+def _settle(permit: ExecutionPermit, state: PermitState, *, by: str, detail: str) -> None:
+    """Make the move, and what follows from it in the experiment; the caller holds the experiment's lock."""
+    is_final = state is not PermitState.UNKNOWN
+    moved = ExecutionPermit.objects.filter(pk=permit.pk, state=permit.state).update(
+        state=state,
+        fence=F("fence") + 1,
+        lease="",
+        lease_expires_at=None,
+        next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
+        resolved_at=Now() if is_final else None,
+        resolved_by=by[:150],
+        detail=detail[:2000],
+    )
+    assert moved == 1, "the permit moved although its experiment was locked"  # noqa: S101
+    if not is_final:
+        _open_unknown(permit, detail)
+        return
+    resolve_incidents(IncidentKind.UNKNOWN_EXECUTION, subject=str(permit.permit_id), by=by, resolution=detail)
+    if state is not PermitState.EXECUTED:
+        _tell_twin(permit)
+    reconsider_events([permit.experiment_id])
+
+
+def _tell_twin(permit: ExecutionPermit) -> None:
+    """Let the engine follow its twin: with the permit ended without execution it counts as its shadow trade."""
+    twins = ShadowTrade.objects.filter(
+        experiment_id=permit.experiment_id, engine=permit.engine, purpose=Purpose.TWIN, status=TradeStatus.OPEN
+    )
+    tell_engines(list(twins), at=database_clock())
+
+
+def _store_exit(permit: ExecutionPermit, word: Filled) -> None:
+    """Put an exit that a query brought along into the inbox, as if the engine had reported it."""
+    assert word.exit is not None  # noqa: S101 - the caller checked
+    body = {
+        "type": EventType.TRADE_EXITED.value,
+        "data": {
+            **word.exit,
+            "experiment_id": str(permit.experiment_id),
+            "trade": {"external_id": word.fill.external_id},
+        },
+    }
+    EngineEvent.objects.bulk_create(
+        [
+            EngineEvent(
+                engine=permit.engine,
+                message_id=f"query:{permit.permit_id}",
+                type=EventType.TRADE_EXITED.value,
+                body=json.dumps(body, default=str),
+                experiment_id=permit.experiment_id,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _open_unknown(permit: ExecutionPermit, reason: str) -> None:
+    open_incident(
+        IncidentKind.UNKNOWN_EXECUTION,
+        subject=str(permit.permit_id),
+        experiment_id=permit.experiment_id,
+        permit_id=permit.permit_id,
+        detail={
+            "what": f"Engine {permit.engine} was told to execute and it is not known whether it did. It is asked where "
+            "it can be asked; nothing is sent again to an engine that does not deduplicate.",
+            "reason": reason[:2000],
+            "not_after": permit.not_after.isoformat(),
+        },
+    )
+
+
+def _locked(permit_id: UUID) -> ExecutionPermit:
+    permit = ExecutionPermit.objects.select_related("experiment").get(pk=permit_id)
+    lock_experiments([permit.experiment_id])
+    permit.refresh_from_db()
+    return permit
+
+
+def _log_resolved(permit: ExecutionPermit, state: PermitState, *, by: str) -> None:
+    log.info(
+        "permit.resolved",
+        permit_id=str(permit.permit_id),
+        experiment_id=str(permit.experiment_id),
+        signal_id=str(permit.experiment.signal_id),
+        engine=permit.engine,
+        state=state.value,
+        by=by,
+    )

@@ -1,0 +1,282 @@
+"""Every claim of work: SKIP LOCKED, oldest first, with a lease by the database clock and a fence that only grows.
+
+A claim counts the attempt before the work, so that work which kills its worker is counted too. What is due again is
+told by one column: a claim sets ``next_attempt_at`` to the end of its lease, so an expired lease is simply due.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+
+from config.keys import new_key
+from orchestrator.domain.vocabulary import CallState, Engine, Verdict
+from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit
+from orchestrator.revisions import POLICY_LOCK
+from webhooks.models import Signal
+
+BACK_OFF_SECONDS = 0.5
+LONGEST_BACK_OFF_SECONDS = 30.0
+
+
+def back_off(attempts: int) -> float:
+    """Return the seconds to wait after the ``attempts``-th failure: doubling from half a second to half a minute."""
+    return min(BACK_OFF_SECONDS * 2.0 ** min(attempts - 1, 10), LONGEST_BACK_OFF_SECONDS)
+
+
+def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
+    """Take up to ``limit`` signals that nobody holds; each comes back with its lock and its counted attempt.
+
+    Served by the partial index over unprocessed signals.
+    """
+    return list(
+        Signal.objects.raw(
+            """
+            UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
+                   lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+             WHERE signal_id IN (
+                   SELECT signal_id FROM signals
+                    WHERE NOT processed AND parked_at IS NULL
+                      AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+                      AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
+                    ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+            RETURNING *
+            """,
+            {"lock": new_key(), "lease": lease_seconds, "limit": limit},
+        )
+    )
+
+
+def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
+    """Give a signal back after a failure, to be tried later, or park it for an operator; False when the lease was lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE signals SET processing_lock = NULL, lock_expires_at = NULL, last_error = %(error)s,
+                   next_attempt_at = clock_timestamp() + make_interval(secs => %(wait)s),
+                   parked_at = CASE WHEN %(park)s THEN clock_timestamp() END
+             WHERE signal_id = %(signal_id)s AND processing_lock = %(lock)s AND NOT processed
+            """,
+            {
+                "error": error[:2000],
+                "wait": back_off(signal.attempts),
+                "park": park,
+                "signal_id": signal.signal_id,
+                "lock": signal.processing_lock,
+            },
+        )
+        return cursor.rowcount == 1
+
+
+def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[EngineCall]:
+    """Take up to ``limit`` calls to one engine that are due; an accepted one stays accepted and is asked about.
+
+    A trade's exit is told only after the trade itself was. Served by the index ``calls_to_make``.
+    """
+    return list(
+        EngineCall.objects.raw(
+            """
+            UPDATE engine_calls SET attempts = attempts + 1, fence = fence + 1, lease = %(lease)s,
+                   state = CASE WHEN state = 'ACCEPTED' THEN state ELSE 'SENT' END,
+                   sent_at = COALESCE(sent_at, clock_timestamp()),
+                   lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+                   next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+             WHERE id IN (
+                   SELECT id FROM engine_calls AS call
+                    WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+                      AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                      AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
+                          SELECT FROM engine_calls AS told
+                           WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
+                             AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
+                    ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+            RETURNING *, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
+            """,
+            {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
+        )
+    )
+
+
+def put_back_call(
+    call: EngineCall, *, state: CallState, wait_seconds: float, error: str = "", latency: float | None = None
+) -> bool:
+    """Give a call that this worker holds back for later; False when its lease was lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE engine_calls SET state = %(state)s, error = %(error)s, latency = COALESCE(%(latency)s, latency),
+                   lease = '', lease_expires_at = NULL,
+                   next_attempt_at = clock_timestamp() + make_interval(secs => %(wait)s)
+             WHERE id = %(id)s AND fence = %(fence)s AND state IN ('SENT', 'ACCEPTED')
+            """,
+            {
+                "state": state.value,
+                "error": error[:2000],
+                "latency": latency,
+                "wait": wait_seconds,
+                "id": call.id,
+                "fence": call.fence,
+            },
+        )
+        return cursor.rowcount == 1
+
+
+def overdue_calls(*, limit: int = 500) -> list[EngineCall]:
+    """Return the calls whose deadline has passed and that no worker has in hand."""
+    return list(
+        EngineCall.objects.raw(
+            """
+            SELECT * FROM engine_calls
+             WHERE state IN ('PENDING', 'SENT', 'ACCEPTED') AND deadline_at <= clock_timestamp()
+               AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+             ORDER BY engine, next_attempt_at, id LIMIT %s
+            """,
+            [limit],
+        )
+    )
+
+
+def fail_calls(calls: Sequence[EngineCall], *, error: str) -> None:
+    """End calls for good, unless they moved on since they were read."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE engine_calls SET state = 'FAILED', lease = '', lease_expires_at = NULL, fence = engine_calls.fence + 1,
+                   answered_at = clock_timestamp(),
+                   error = %s || CASE WHEN error = '' THEN '' ELSE '; last: ' || error END
+              FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence)
+             WHERE engine_calls.id = held.id AND engine_calls.fence = held.fence
+               AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+            """,
+            [error[:2000], [call.id for call in calls], [call.fence for call in calls]],
+        )
+
+
+def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
+    """End a call about a shadow trade with its answer; a fact, so no fence is asked; False when it had ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE engine_calls SET state = 'ANSWERED', response = %s, latency = %s, error = '', fence = fence + 1,
+                   answered_at = clock_timestamp(), lease = '', lease_expires_at = NULL
+             WHERE id = %s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+            """,
+            [response, latency, call.id],
+        )
+        return cursor.rowcount == 1
+
+
+def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[ExecutionPermit]:
+    """Move up to ``limit`` permits from GRANTED to ARMED, unless trading is halted; committed when this returns.
+
+    The shared lock puts this in one order with the saving of the panel: who arms after a halt was saved sees it.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'on', TRUE)", [POLICY_LOCK]
+        )
+        return list(
+            ExecutionPermit.objects.raw(
+                """
+                UPDATE execution_permits
+                   SET state = 'ARMED', armed_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1,
+                       lease = %(lease)s,
+                       lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+                       next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+                 WHERE permit_id IN (
+                       SELECT permit_id FROM execution_permits
+                        WHERE state = 'GRANTED' AND engine = %(engine)s
+                          AND next_attempt_at <= clock_timestamp() AND not_after > clock_timestamp()
+                        ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                   AND state = 'GRANTED' AND not_after > clock_timestamp()
+                   AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
+                RETURNING *
+                """,
+                {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
+            )
+        )
+
+
+def claim_unsettled(
+    engine: Engine, *, limit: int, lease: str, lease_seconds: float, queryable: bool, idempotent: bool
+) -> list[ExecutionPermit]:
+    """Take permits whose execution is not known yet, to ask about them or, where the engine deduplicates, to send again.
+
+    Each comes back with ``asked_at`` (the database clock before anything is asked) and ``resend``.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [POLICY_LOCK])
+        return list(
+            ExecutionPermit.objects.raw(
+                """
+                UPDATE execution_permits AS permit
+                   SET fence = fence + 1, attempts = attempts + due.resend::int, lease = %(lease)s,
+                       lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+                       next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+                  FROM (SELECT permit_id,
+                               (%(idempotent)s AND state = 'UNKNOWN' AND not_after > clock_timestamp()
+                                AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
+                               ) AS resend
+                          FROM execution_permits
+                         WHERE engine = %(engine)s AND next_attempt_at <= clock_timestamp()
+                           AND (state = 'UNKNOWN' OR (state = 'ARMED' AND accepted_at IS NOT NULL))
+                           AND (%(queryable)s OR (state = 'UNKNOWN' AND not_after > clock_timestamp()))
+                         ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS due
+                 WHERE permit.permit_id = due.permit_id AND (due.resend OR %(queryable)s)
+                RETURNING permit.*, due.resend, clock_timestamp() AS asked_at
+                """,
+                {
+                    "engine": engine.value,
+                    "limit": limit,
+                    "lease": lease,
+                    "lease_seconds": lease_seconds,
+                    "queryable": queryable,
+                    "idempotent": idempotent,
+                },
+            )
+        )
+
+
+def put_back_permit(permit: ExecutionPermit, *, wait_seconds: float, detail: str) -> bool:
+    """Give a permit that this worker holds back as it is, to be looked at later; False when its lease was lost."""
+    return bool(
+        ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
+            lease="", lease_expires_at=None, next_attempt_at=in_seconds(wait_seconds), detail=detail[:2000]
+        )
+    )
+
+
+def reconsider_events(experiment_ids: Sequence[UUID]) -> None:
+    """Something changed: look again at the facts that waited for it."""
+    EngineEvent.objects.filter(experiment_id__in=experiment_ids, verdict=Verdict.WAITING).update(
+        verdict=None, applied_at=None
+    )
+
+
+def lock_experiments(experiment_ids: Sequence[UUID]) -> None:
+    """Put everything that happens to these experiments in one order, until the transaction ends.
+
+    The one lock of the protocol: always taken first, always in the order of the ids, so that it cannot deadlock.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM experiments WHERE experiment_id = ANY(%s) ORDER BY experiment_id FOR NO KEY UPDATE",
+            [sorted(set(experiment_ids))],
+        )
+
+
+def database_clock() -> datetime:
+    """Return the database's time; the one clock of leases, ages and deadlines."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        clock: datetime = cursor.fetchone()[0]
+        return clock
+
+
+def in_seconds(seconds: float) -> Combinable:
+    """Return an expression: the database clock plus ``seconds``."""
+    return ExpressionWrapper(Now() + Value(timedelta(seconds=seconds)), output_field=DateTimeField())
