@@ -1,6 +1,7 @@
 """What the environment may say, read once and refused with a sentence where it makes no sense."""
 
 import os
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from environ import Env
 
 APP_MODES = ("PAPER", "LIVE")
 LARGEST_SECONDS = 86_400
+TOKEN = re.compile(r"[A-Za-z0-9_~.\-]*")
+SECRET_KEY_SHORTEST = 50
+SECRET_KEY_FEWEST_CHARACTERS = 5  # different ones; Django's own check asks for the same
+SIGNING_SECRET_BYTES = range(24, 65)  # Standard Webhooks
+PYTHON_URL_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +112,23 @@ def read_choice(env: Env, key: str, *, choices: tuple[str, ...], default: str) -
 
     :raises ImproperlyConfigured: when it is none of them.
     """
-    found = env.str(key, default=default)
+    found = str(env.str(key, default=default))
     if found not in choices:
         raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: {' or '.join(choices)}.")
+    return found
+
+
+def read_token(env: Env, key: str, *, shortest: int, longest: int) -> str:
+    """Read a token that fits a URL and a header, empty when unset.
+
+    :param shortest: characters; likewise ``longest``.
+    :raises ImproperlyConfigured: when it has other characters or another length; its value is not repeated.
+    """
+    found = str(env.str(key, default="")).strip()
+    if found and not (shortest <= len(found) <= longest and TOKEN.fullmatch(found)):
+        raise ImproperlyConfigured(
+            f"{key} cannot be used. Accepted: {shortest} to {longest} letters, digits, - _ . and ~."
+        )
     return found
 
 
@@ -118,7 +138,11 @@ def read_secret_key(env: Env, *, app_mode: str, kept_in: Path) -> str:
     :raises ImproperlyConfigured: when real money would depend on a missing or weak key.
     """
     key = env.str("SECRET_KEY", default="")
-    if app_mode == "LIVE" and (len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")):
+    if app_mode == "LIVE" and (
+        len(key) < SECRET_KEY_SHORTEST
+        or len(set(key)) < SECRET_KEY_FEWEST_CHARACTERS
+        or key.startswith("django-insecure-")
+    ):
         raise ImproperlyConfigured(
             f"APP_MODE is LIVE and SECRET_KEY is {'too weak' if key else 'not set'}. Accepted: a random value of at "
             "least 50 characters that does not start with django-insecure-."
@@ -145,7 +169,7 @@ def _check_url(key: str, url: str) -> None:
     if not url:
         return
     if url.startswith("python:"):
-        if len(url.split(":")) == 3 and all(url.split(":")):
+        if len(url.split(":")) == PYTHON_URL_PARTS and all(url.split(":")):
             return
         raise ImproperlyConfigured(f"{key} is {url!r}. Accepted after python: is package.module:factory.")
     try:
@@ -165,7 +189,7 @@ def _check_secret(key: str, secret: str) -> None:
         raw = b64decode(secret.removeprefix("whsec_"), validate=True)
     except (Base64Error, ValueError):
         raw = b""
-    if not secret.startswith("whsec_") or not 24 <= len(raw) <= 64:
+    if not secret.startswith("whsec_") or len(raw) not in SIGNING_SECRET_BYTES:
         raise ImproperlyConfigured(
             f"{key} is not a signing secret. Accepted: whsec_ followed by base64 of 24 to 64 bytes "
             "(two of them, separated by a space, while one is being rotated)."

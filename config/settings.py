@@ -15,6 +15,7 @@ from config.environment import (
     read_int,
     read_seconds,
     read_secret_key,
+    read_token,
 )
 from config.logs import configure_logging
 from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
@@ -22,10 +23,13 @@ from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
+# What belongs to this installation: generated credentials, logs of the processes that quickstart starts, ledgers.
+RUN_DIR = Path(env.str("RUN_DIR", default="") or BASE_DIR / ".run").expanduser().absolute()
+
 # The mode of the house. The environment decides it, so that a running panel can never turn paper into live.
 APP_MODE = read_choice(env, "APP_MODE", choices=APP_MODES, default="PAPER")
 DEBUG = read_bool(env, "DEBUG")
-SECRET_KEY = read_secret_key(env, app_mode=APP_MODE, kept_in=BASE_DIR / ".run" / "secret_key")
+SECRET_KEY = read_secret_key(env, app_mode=APP_MODE, kept_in=RUN_DIR / "secret_key")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
@@ -92,10 +96,13 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"
+DATE_FORMAT = "Y-m-d"
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -160,8 +167,8 @@ ENGINES = {name: read_engine(env, name) for name in ("A", "B")}
 
 # Given by quickstart or by whoever sets the service up; quickstart makes what is missing.
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", default="")
-API_TOKEN = env.str("API_TOKEN", default="")
-WEBHOOK_TOKEN = env.str("WEBHOOK_TOKEN", default="")
+API_TOKEN = read_token(env, "API_TOKEN", shortest=8, longest=40)
+WEBHOOK_TOKEN = read_token(env, "WEBHOOK_TOKEN", shortest=8, longest=200)
 
 LOGGING_CONFIG = None  # structlog renders Django's lines as well; Django's own handlers would print them twice
 configure_logging(level=read_choice(env, "LOG_LEVEL", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"))
@@ -169,7 +176,11 @@ configure_logging(level=read_choice(env, "LOG_LEVEL", choices=("DEBUG", "INFO", 
 UNFOLD = {
     "SITE_TITLE": "Trading orchestrator",
     "SITE_HEADER": "Trading orchestrator",
+    "SITE_SUBHEADER": "all times in UTC",
     "SITE_SYMBOL": "balance",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("orchestrator/icon.svg")},
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "orchestrator.admin_site.environment_badge",

@@ -1,0 +1,316 @@
+"""Quickstart itself: prepares the database, starts the processes, watches them, and ends them."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import httpx2
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError, connection, connections
+
+from config.embedded_postgres.locks import open_lock, try_lock
+from config.embedded_postgres.server import leave_server
+from config.quickstart.accounts import ADMIN_NAME, Accounts, ensure_accounts
+from config.quickstart.children import Child
+from config.quickstart.counts import Counts, count
+from config.quickstart.credentials import CREDENTIALS_FILE, KeptCredentials
+from config.quickstart.display import Display
+from config.quickstart.engines import ReferenceEngine, plan_engines
+from config.quickstart.ports import LOOPBACK, claim_port
+from config.quickstart.samples import SamplePosting, missing_samples, read_samples
+
+SAMPLES = Path("orchestrator", "samples", "alerts.jsonl")
+READY_SECONDS = 60.0
+WATCH_SECONDS = 0.25
+COUNT_SECONDS = 1.0
+DATABASE_STOP_SECONDS = 20.0
+WEB_PROCESSES = 2
+WEB_THREADS = 8
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class QuickstartFailed(Exception):
+    """The system cannot run; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run. ``port`` of the web server, 0 for any free one."""
+
+    port: int
+    demo: bool
+    worker: bool
+
+
+def run(plan: Plan, display: Display) -> None:
+    """Run the system until SIGINT, SIGTERM or SIGHUP; nothing is left running afterwards.
+
+    :raises QuickstartFailed: when it cannot start or a process keeps dying.
+    :raises PortUnavailable: when the web server's port is taken.
+    :raises OperationalError: when the database cannot be used.
+    """
+    children: list[Child] = []
+    posting: SamplePosting | None = None
+    with _signals_as_interrupts(), _only_one():
+        try:
+            system = _prepare(plan, display)
+            children += system.children
+            for child in children:
+                child.start()
+            _wait_until_ready(system, display)
+            display.say(system.welcome)
+            posting = _post_samples(plan, system, display)
+            with display:
+                _watch(children, posting, display)
+        except KeyboardInterrupt:
+            display.say("Ending …")
+        finally:
+            _end(children, posting)
+            display.say("Everything has ended. The data is kept; the next start goes on with it.")
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A prepared system: its address and token, the processes to start in this order, the first words to a person."""
+
+    address: str
+    webhook_token: str
+    children: list[Child]
+    welcome: str
+
+
+def _prepare(plan: Plan, display: Display) -> System:
+    if plan.demo and settings.HTTPS_ONLY:
+        raise QuickstartFailed(
+            "Plain HTTP is refused here (HTTPS_ONLY, which APP_MODE=LIVE turns on), so the sample alerts cannot be "
+            "posted. Use --no-demo."
+        )
+    port = claim_port(plan.port)
+    address = f"http://{LOOPBACK}:{port}"
+    kept = KeptCredentials(settings.RUN_DIR / CREDENTIALS_FILE)
+    display.say("Preparing the database …")
+    call_command("migrate", verbosity=0, interactive=False)
+    accounts = ensure_accounts(
+        kept,
+        admin_password=settings.ADMIN_PASSWORD,
+        api_token=settings.API_TOKEN,
+        webhook_token=settings.WEBHOOK_TOKEN,
+    )
+    kept.keep("address", address)
+    engines = plan_engines(kept, os.environ) if plan.demo else []
+    display.say("Starting " + ("the web server" if not plan.worker else "the web server and the worker") + " …")
+    return System(
+        address=address,
+        webhook_token=accounts.webhook_token,
+        children=_children(plan, port, address, engines, accounts),
+        welcome=_welcome(address, accounts, engines),
+    )
+
+
+def _children(plan: Plan, port: int, address: str, engines: list[ReferenceEngine], accounts: Accounts) -> list[Child]:
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "RUN_DIR": str(settings.RUN_DIR),
+        "ORCHESTRATOR_URL": address,
+    }
+    if "EMBEDDED_POSTGRES_DIR" in settings.DATABASES["default"]:  # a relative one would be another one for a child
+        environment["EMBEDDED_POSTGRES_DIR"] = str(settings.DATABASES["default"]["EMBEDDED_POSTGRES_DIR"])
+    for engine in engines:
+        environment.update(engine.environment)
+
+    def child(name: str, log: str, *command: str) -> Child:
+        return Child(name, [sys.executable, *command], environment, settings.BASE_DIR, settings.RUN_DIR / log)
+
+    found = []
+    for engine in engines:
+        # A ledger belongs to one database: the source's id tells them apart.
+        ledger = settings.RUN_DIR / f"engine-{engine.name.lower()}-{accounts.source_id.hex[-8:]}.sqlite3"
+        found.append(
+            child(
+                f"reference engine {engine.name}",
+                f"engine-{engine.name.lower()}.log",
+                *("manage.py", "run_reference_engine", engine.name),
+                *("--port", str(engine.port), "--ledger", str(ledger)),
+            )
+        )
+    found.append(
+        child(
+            "web server",
+            "web.log",
+            *("-m", "granian", "--interface", "wsgi", "config.wsgi:application"),
+            *("--host", LOOPBACK, "--port", str(port), "--no-ws"),
+            *("--workers", str(WEB_PROCESSES), "--blocking-threads", str(WEB_THREADS)),
+            *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+        )
+    )
+    if plan.worker:
+        found.append(child("worker", "worker.log", "manage.py", "run_orchestrator"))
+    return found
+
+
+def _welcome(address: str, accounts: Accounts, engines: list[ReferenceEngine]) -> str:
+    password = accounts.admin_password or "unchanged since you set it (manage.py changepassword admin sets another)"
+    token = accounts.webhook_token or "<the token that you set; only its hash is kept>"
+    lines = [
+        "",
+        f"  Dashboard and admin   {address}/admin/",
+        f"    user                {ADMIN_NAME}",
+        f"    password            {password}",
+        f"  API                   {address}/api/docs/",
+        f"    header              Authorization: Token {accounts.api_token}",
+        f"  TradingView webhook   {address}/webhooks/tradingview/{token}/",
+        *(f"  Reference engine {engine.name}    http://{LOOPBACK}:{engine.port}" for engine in engines),
+        f"  Logs                  {settings.RUN_DIR}",
+        "",
+        "  Ctrl-C ends everything.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _wait_until_ready(system: System, display: Display) -> None:
+    end = time.monotonic() + READY_SECONDS
+    with httpx2.Client(timeout=5, trust_env=False) as client:
+        while time.monotonic() < end:
+            _look_after(system.children, display)
+            try:
+                if client.get(f"{system.address}/healthz").is_success:
+                    return
+            except httpx2.HTTPError:
+                pass  # not yet
+            time.sleep(0.1)
+    raise QuickstartFailed(f"The web server does not answer. Its log is {settings.RUN_DIR / 'web.log'}.")
+
+
+def _post_samples(plan: Plan, system: System, display: Display) -> SamplePosting | None:
+    if not plan.demo:
+        return None
+    missing = missing_samples(read_samples(settings.BASE_DIR / SAMPLES))
+    if not missing:
+        display.say("All sample alerts are there already; none is posted again.")
+        return None
+    if not system.webhook_token:
+        display.say("The webhook's token is not known here, so no sample alerts are posted. Set WEBHOOK_TOKEN to it.")
+        return None
+    posting = SamplePosting(missing, url=f"{system.address}/webhooks/tradingview/{system.webhook_token}/")
+    posting.start()
+    return posting
+
+
+def _watch(children: list[Child], posting: SamplePosting | None, display: Display) -> NoReturn:
+    """Look after the processes and show the numbers, until a signal ends it."""
+    total = len(posting.bodies) if posting else 0
+    counted_at = 0.0
+    counts: Counts | None = None
+    running = posting
+    while True:
+        _look_after(children, display)
+        if running is not None and not running.is_alive():
+            display.say(_last_words(running))
+            running = None
+        if time.monotonic() >= counted_at + COUNT_SECONDS:
+            counts = _count()
+            counted_at = time.monotonic()
+        display.show(counts, sent=posting.sent if posting else 0, total=total)
+        time.sleep(WATCH_SECONDS)
+
+
+def _look_after(children: list[Child], display: Display) -> None:
+    """Start a dead process again and say so.
+
+    :raises QuickstartFailed: when it keeps dying.
+    """
+    for child in children:
+        if not child.has_died():
+            continue
+        obituary = child.obituary()
+        if child.is_hopeless():
+            raise QuickstartFailed(f"{obituary}\nIt keeps dying, so everything is ended.")
+        display.say(f"{obituary}\nIt is started again.")
+        child.start()
+
+
+def _last_words(posting: SamplePosting) -> str:
+    if posting.trouble:
+        return f"Posting the sample alerts stopped after {posting.sent}: {posting.trouble}"
+    refused = f" ({posting.refused} were refused)" if posting.refused else ""
+    return f"All sample alerts are sent{refused}. See the comparison: manage.py performance_report"
+
+
+def _count() -> Counts | None:
+    try:
+        return count()
+    except OperationalError:
+        connection.close()
+        return None
+
+
+def _end(children: list[Child], posting: SamplePosting | None) -> None:
+    """End all processes: what takes work in first, so that the rest can finish what is in hand."""
+    _ignore_signals()
+    if posting is not None:
+        posting.stop()
+    for child in reversed(children):
+        child.ask_to_stop()
+    for child in reversed(children):
+        child.wait_until_stopped()
+    for alias in connections:
+        connections[alias].close()
+        connections[alias].close_pool()  # type: ignore[attr-defined]  # PostgreSQL always
+    directory = settings.DATABASES["default"].get("EMBEDDED_POSTGRES_DIR")
+    if directory:
+        leave_server(directory, stop_seconds=DATABASE_STOP_SECONDS)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold this installation's lock, so that two quickstarts do not share ports, logs and ledgers."""
+    try:
+        settings.RUN_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = open_lock(settings.RUN_DIR / "quickstart.lock")
+    except OSError as error:
+        raise QuickstartFailed(
+            f"{settings.RUN_DIR} cannot be used: {error.strerror}. Set RUN_DIR to a folder that you may write."
+        ) from error
+    try:
+        if not try_lock(descriptor):
+            raise QuickstartFailed(
+                "Quickstart is running here already. End it first, or set RUN_DIR and EMBEDDED_POSTGRES_DIR for another."
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a KeyboardInterrupt; the ending is not interrupted again."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    for number in END_SIGNALS:
+        # nohup means that the end of the terminal is not the end of the program.
+        if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
