@@ -1,0 +1,232 @@
+"""The API for reading: lists and single rows, the trace of an experiment, the reports. Nothing can be changed here."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from orchestrator.domain.vocabulary import ExecutionMode
+from orchestrator.models import Experiment, Incident, PolicyRevision, RealTrade, ShadowTrade
+from outcomes import reports
+from outcomes.api_filters import (
+    ExperimentFilters,
+    IncidentFilters,
+    OutcomeFilters,
+    PolicyRevisionFilters,
+    RowFilters,
+    SignalFilters,
+    TradeFilters,
+    refuse_senseless,
+)
+from outcomes.filters import ACCEPTED, read_filters
+from outcomes.models import RealTradeOutcome, ShadowTradeOutcome
+from outcomes.paging import NewestFirst, SideBySide
+from outcomes.serializers import (
+    ExperimentSerializer,
+    IncidentSerializer,
+    OutcomeSerializer,
+    PolicyRevisionSerializer,
+    SignalSerializer,
+    TradeSerializer,
+)
+from outcomes.summaries import KIND_OF_PURPOSE, REAL
+from outcomes.trace import trace
+from webhooks.models import Signal
+
+PURPOSE_OF_KIND = {kind: purpose for purpose, kind in KIND_OF_PURPOSE.items()}
+REPORT_PARAMETERS = [
+    OpenApiParameter(name, OpenApiTypes.STR, enum=list(ExecutionMode) if name == "mode" else None, description=accepted)
+    for name, accepted in ACCEPTED.items()
+]
+
+
+class Rows(generics.ListAPIView["models.Model"]):
+    """A list of one table. ``key`` is the primary key, which also orders it."""
+
+    key: ClassVar[str]
+    filterset_class: ClassVar[type[RowFilters]]
+    pagination_class = NewestFirst
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        refuse_senseless(request.query_params, self.filterset_class)
+        return super().list(request, *args, **kwargs)
+
+
+class Row(generics.RetrieveAPIView["models.Model"]):
+    """One row of a table."""
+
+    lookup_url_kwarg = "id"
+    lookup_field = "pk"
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        refuse_senseless(request.query_params, None)
+        return super().retrieve(request, *args, **kwargs)
+
+
+class Signals:
+    queryset = Signal.objects.all()
+    serializer_class = SignalSerializer
+
+
+class SignalList(Signals, Rows):
+    key = "signal_id"
+    filterset_class = SignalFilters
+
+
+class SignalDetail(Signals, Row):
+    pass
+
+
+class Experiments:
+    queryset = Experiment.objects.select_related("signal", "policy")
+    serializer_class = ExperimentSerializer
+
+
+class ExperimentList(Experiments, Rows):
+    key = "experiment_id"
+    filterset_class = ExperimentFilters
+
+
+class ExperimentDetail(Experiments, Row):
+    pass
+
+
+class Incidents:
+    queryset = Incident.objects.all()
+    serializer_class = IncidentSerializer
+
+
+class IncidentList(Incidents, Rows):
+    key = "id"
+    filterset_class = IncidentFilters
+
+
+class IncidentDetail(Incidents, Row):
+    pass
+
+
+class PolicyRevisions:
+    queryset = PolicyRevision.objects.all()
+    serializer_class = PolicyRevisionSerializer
+
+
+class PolicyRevisionList(PolicyRevisions, Rows):
+    key = "id"
+    filterset_class = PolicyRevisionFilters
+
+
+class PolicyRevisionDetail(PolicyRevisions, Row):
+    pass
+
+
+class BothKinds:
+    """Real and simulated rows: two tables, each row with its ``kind``."""
+
+    real: ClassVar["models.QuerySet[Any]"]
+    shadow: ClassVar["models.QuerySet[Any]"]
+    purpose_field: ClassVar[str]
+    serializer_class: ClassVar[type["BaseSerializer[Any]"]]
+
+    def of_kind(self, kind: str | None) -> list["models.QuerySet[Any]"]:
+        """Return the rows of real, shadow or twin, or of both tables."""
+        if kind is None:
+            return [self.real.all(), self.shadow.all()]
+        return [self.real.all()] if kind == REAL else [self.shadow.filter(**{self.purpose_field: PURPOSE_OF_KIND[kind]})]
+
+
+class RowsOfBothKinds(BothKinds, Rows):
+    """The list of both tables in one order; ``kind`` narrows it to one."""
+
+    def get_queryset(self) -> "models.QuerySet[Any]":
+        return self.real.all()  # what the schema describes; lists read both tables
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        refuse_senseless(request.query_params, self.filterset_class)
+        # the backend refuses senseless values; what it filters is read below
+        self.filter_queryset(self.get_queryset())
+        querysets = [
+            self.filterset_class(request.query_params, queryset=rows, request=request).qs
+            for rows in self.of_kind(request.query_params.get("kind"))
+        ]
+        page = self.paginate_queryset(SideBySide(querysets))  # type: ignore[arg-type] # as much of a queryset as it needs
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class RowOfBothKinds(BothKinds, Row):
+    def get_queryset(self) -> "models.QuerySet[Any]":
+        return self.real.all()
+
+    def get_object(self) -> Any:
+        for rows in self.of_kind(None):
+            found = rows.filter(pk=self.kwargs["id"]).first()
+            if found is not None:
+                return found
+        raise Http404
+
+
+class Trades(BothKinds):
+    real = RealTrade.objects.select_related("experiment__signal")
+    shadow = ShadowTrade.objects.select_related("experiment__signal")
+    purpose_field = "purpose"
+    serializer_class = TradeSerializer
+
+
+class TradeList(Trades, RowsOfBothKinds):
+    key = "trade_id"
+    filterset_class = TradeFilters
+
+
+class TradeDetail(Trades, RowOfBothKinds):
+    pass
+
+
+class Outcomes(BothKinds):
+    real = RealTradeOutcome.objects.select_related("trade", "experiment__signal")
+    shadow = ShadowTradeOutcome.objects.select_related("trade", "experiment__signal")
+    purpose_field = "trade__purpose"
+    serializer_class = OutcomeSerializer
+
+
+class OutcomeList(Outcomes, RowsOfBothKinds):
+    key = "outcome_id"
+    filterset_class = OutcomeFilters
+
+
+class OutcomeDetail(Outcomes, RowOfBothKinds):
+    pass
+
+
+class Trace(APIView):
+    """Which engine recommended this trade, and why did it execute?"""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="experiments_trace")
+    def get(self, request: Request, id: UUID) -> Response:  # noqa: A002 - the name in the address
+        refuse_senseless(request.query_params, None)
+        experiment = Experiment.objects.filter(pk=id).first()
+        if experiment is None:
+            raise Http404
+        return Response(trace(experiment))
+
+
+class PerformanceReport(APIView):
+    """Performance per engine and kind: real, shadow and twin are never added together."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    def get(self, request: Request) -> Response:
+        return Response(reports.performance(read_filters(dict(request.query_params.lists()))))
+
+
+class ComparisonReport(APIView):
+    """Is one engine better? Paired, day-clustered, and valid however often one looks."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    def get(self, request: Request) -> Response:
+        return Response(reports.comparison(read_filters(dict(request.query_params.lists()))))

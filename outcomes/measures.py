@@ -1,0 +1,116 @@
+"""The measures at ``/metrics``: read from the database at each scrape, so that all web processes say the same."""
+
+from collections.abc import Iterator, Mapping
+
+import psycopg
+import structlog
+from django.db import Error as DatabaseError
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+from psycopg.rows import TupleRow
+
+from orchestrator.domain.vocabulary import ExecutionMode, PermitState, Severity
+from outcomes import observations
+
+log = structlog.get_logger(__name__)
+NEWEST = f"among the newest {observations.CAP}"
+
+
+class DatabaseMeasures(Collector):
+    """A handful of statements of bounded cost; when the database is away, that is all it says."""
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            with observations.probe() as opened:
+                found = list(_measures(opened))
+        except (psycopg.Error, DatabaseError) as error:
+            log.warning("metrics.database_unavailable", error_type=type(error).__name__, error_message=str(error))
+            yield _gauge("database_up", "1 when the database answers.", 0)
+            return
+        yield _gauge("database_up", "1 when the database answers.", 1)
+        yield from found
+
+
+def registry() -> CollectorRegistry:
+    """Return a registry of its own, without measures of this one web process."""
+    made = CollectorRegistry()
+    made.register(DatabaseMeasures())
+    return made
+
+
+def _measures(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
+    waiting, age = observations.backlog(opened)
+    yield _gauge("signals", "Signals stored; an estimate above 10,000.", observations.estimated_rows(opened, "signals"))
+    yield _gauge("signals_unprocessed", "Signals that wait for a worker; at most 10,000.", waiting)
+    yield _gauge("signals_unprocessed_oldest_seconds", "Age of the oldest signal that waits.", age)
+    yield _gauge(
+        "experiments", "Experiments; an estimate above 10,000.", observations.estimated_rows(opened, "experiments")
+    )
+    modes = observations.newest_by(opened, "execution_policies", column="execution_mode", key="id")
+    yield _by("experiments_recent", f"Experiments by execution mode, {NEWEST}.", "mode", _all(ExecutionMode, modes))
+    yield _calls(opened)
+    recent = observations.newest_by(opened, "execution_permits", column="state", key="permit_id")
+    unsettled = observations.unsettled_permits(opened)
+    states = {state: unsettled[state] if state in unsettled else recent.get(state, 0) for state in PermitState}
+    yield _by("permits", f"Permits by state; settled ones {NEWEST}.", "state", states)
+    yield _by(
+        "incidents_open", "Open incidents by severity.", "severity", _all(Severity, observations.open_incidents(opened))
+    )
+    yield from _results(opened)
+    beats = GaugeMetricFamily(_named("worker_heartbeat_age_seconds"), "Since a worker's last sign of life.", labels=["worker"])
+    for name, seconds in observations.workers(opened):
+        beats.add_metric([name], seconds)
+    yield beats
+    yield from _engines(opened)
+
+
+def _calls(opened: "psycopg.Connection[TupleRow]") -> Metric:
+    calls = GaugeMetricFamily(
+        _named("engine_calls"), f"Engine calls by state; ended ones {NEWEST}.", labels=["engine", "kind", "state"]
+    )
+    for engine, kind, state, number in observations.calls_in_flight(opened):
+        calls.add_metric([engine, kind, state], number)
+    for engine, kind, state, number in observations.ended_calls(opened):
+        calls.add_metric([engine, kind, state], number)
+    return calls
+
+
+def _results(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
+    trades = GaugeMetricFamily(_named("outcomes"), "Closed trades.", labels=["engine", "kind"])
+    pnl = GaugeMetricFamily(_named("outcomes_pnl"), "P&L of closed trades, in currency.", labels=["engine", "kind"])
+    for engine, kind, number, total in observations.outcomes(opened):
+        trades.add_metric([engine, kind], number)
+        pnl.add_metric([engine, kind], total)
+    yield trades
+    yield pnl
+
+
+def _engines(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
+    up = GaugeMetricFamily(_named("engine_up"), "1 when the engine answered its newest probe.", labels=["engine"])
+    age = GaugeMetricFamily(_named("engine_probe_age_seconds"), "Since the newest probe of an engine.", labels=["engine"])
+    for engine, ok, seconds, _ in observations.engines(opened):
+        up.add_metric([engine], int(ok))
+        age.add_metric([engine], seconds)
+    yield up
+    yield age
+
+
+def _named(name: str) -> str:
+    return f"orchestrator_{name}"
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(_named(name), told, value=value)
+
+
+def _by(name: str, told: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(_named(name), told, labels=[label])
+    for word, number in values.items():
+        family.add_metric([str(word)], number)
+    return family
+
+
+def _all(words: type[ExecutionMode] | type[Severity], found: Mapping[str, int]) -> dict[str, int]:
+    """Return a number for every word, so that a measure does not vanish when it is 0."""
+    return {word.value: found.get(word, 0) for word in words}
