@@ -3,12 +3,17 @@
 from typing import ClassVar, Self
 
 import pgtrigger
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import MD5, Now
 
 from config.keys import new_key
+from webhooks.alerts import timeframes
 from webhooks.alerts.directions import Direction
+from webhooks.alerts.fields import NAMES
+from webhooks.alerts.problems import Unreadable
+from webhooks.alerts.timeframes import read_timeframe
 
 HASH_PATTERN = r"^[0-9a-f]{64}$"
 LONGEST_SYMBOL = 64
@@ -52,6 +57,8 @@ class AlertSource(models.Model):
     minute_requests = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    plain_token = ""  # known to whoever has just made the source, never stored
+
     class Meta:
         db_table = "alert_sources"
         constraints: ClassVar = [
@@ -63,6 +70,30 @@ class AlertSource(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Spell the default timeframe as signals do, and refuse defaults that make no sense."""
+        errors: dict[str, str] = {}
+        if self.default_timeframe:
+            try:
+                self.default_timeframe = read_timeframe(self.default_timeframe)
+            except Unreadable as error:
+                errors["default_timeframe"] = f"{error} Accepted: {timeframes.ACCEPTED}."
+        if not is_path_table(self.paths):
+            errors["paths"] = f'Accepted: fields ({", ".join(NAMES)}) and their paths, {{"direction": "order.side"}}.'
+        if self.requests_per_minute == 0:
+            errors["requests_per_minute"] = (
+                "A source that may send nothing is switched off instead. Accepted: 1 or more."
+            )
+        if errors:
+            raise ValidationError(errors)
+
+
+def is_path_table(paths: object) -> bool:
+    """Tell whether pinned paths are what they should be: one path for each of some of the four fields."""
+    return isinstance(paths, dict) and all(
+        name in NAMES and isinstance(path, str) and path.strip() for name, path in paths.items()
+    )
 
 
 class SignalQuerySet(models.QuerySet["Signal"]):

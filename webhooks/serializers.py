@@ -15,7 +15,7 @@ class AlertAnswerSerializer(serializers.Serializer[object]):
 class AlertProblemSerializer(serializers.Serializer[object]):
     """One reason why an alert is no signal."""
 
-    field = serializers.CharField(help_text="symbol, direction, timeframe, timestamp or body")  # type: ignore[assignment]
+    field = serializers.CharField(help_text="symbol, direction, timeframe, timestamp or body")
     code = serializers.CharField()
     message = serializers.CharField()
     found = serializers.CharField(allow_null=True, help_text="What was found, as JSON text.")

@@ -1,12 +1,15 @@
 """The one address to which alerts are sent."""
 
-from django.urls import re_path
+from django.urls import path
 
 from webhooks.views import TradingViewWebhook
 
 app_name = "webhooks"
 
+receive = TradingViewWebhook.as_view()
+
 urlpatterns = [
-    # With or without the last slash: a redirected POST would be an alert lost.
-    re_path(r"^webhooks/tradingview/(?P<token>[^/]+)/?$", TradingViewWebhook.as_view(), name="tradingview"),
+    path("webhooks/tradingview/<str:token>/", receive, name="tradingview"),
+    # Without the last slash as well: a redirected POST would be an alert lost.
+    path("webhooks/tradingview/<str:token>", receive),
 ]

@@ -1,13 +1,13 @@
 """The webhook: reads the request, makes one call, and says in HTTP what became of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import IO, Any
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.http.request import UnreadablePostError
+from django.http.request import HttpRequest, UnreadablePostError
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -36,23 +36,26 @@ class BodyParser(BaseParser):
 
     media_type = "*/*"
 
-    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> bytes:
-        """Return the bytes of the body."""
-        return stream.read(settings.WEBHOOK_MAX_BODY_BYTES + BEYOND_THE_LIMIT)
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the bytes of the body, as ``body``."""
+        return {"body": stream.read(settings.WEBHOOK_MAX_BODY_BYTES + BEYOND_THE_LIMIT)}
 
 
 class AnythingGoes(BaseContentNegotiation):
     """A sender's Content-Type and Accept headers decide nothing: it sends alerts and reads JSON."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         """Return the only parser."""
-        return parsers[0]
+        return next(iter(parsers))
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """Return the only renderer."""
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
 
 
 class TradingViewWebhook(APIView):
@@ -79,7 +82,7 @@ class TradingViewWebhook(APIView):
     def post(self, request: Request, token: str) -> Response:
         """Store the alert as a signal; the same alert again answers with the same signal."""
         try:
-            body = request.data if isinstance(request.data, bytes) else b""
+            body: bytes = request.data.get("body", b"")  # DRF asks no parser when there is no body
         except UnreadablePostError:
             return _problem(HTTPStatus.BAD_REQUEST, "The request ended before its body did.")
         try:
@@ -92,7 +95,7 @@ class TradingViewWebhook(APIView):
                 headers={"Retry-After": str(RETRY_AFTER_OUTAGE_SECONDS)},
             )
 
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         """Refuse every method but POST."""
         return _problem(HTTPStatus.METHOD_NOT_ALLOWED, "Alerts are sent with POST.", headers={"Allow": "POST"})
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from webhooks.alerts.bodies import Body, JsonValue, read_body
 from webhooks.alerts.fields import NAMES, plain_name
@@ -26,7 +27,7 @@ _DECIMAL_TEXT = re.compile(r"-?[0-9]{1,64}(\.[0-9]{1,64})?")
 
 @dataclass(frozen=True, slots=True)
 class MarketFields:
-    """What an alert says about the market; None where it says nothing that fits. ``volume`` is a whole number.
+    """What an alert says about the market; None where it says nothing that fits.
 
     ``indicators`` are the other numeric fields, a nested one as ``outer.inner``; ``notes`` say by name what was left out
     of its column and why.
@@ -35,7 +36,7 @@ class MarketFields:
     current_price: Decimal | None = None
     bid: Decimal | None = None
     ask: Decimal | None = None
-    volume: Decimal | None = None
+    volume: int | None = None
     indicators: Mapping[str, Decimal] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,12 +58,13 @@ def read_market_fields(raw_body: str) -> MarketFields:
             numbers[path] = number
         else:
             notes[path] = f"it has more than {LONGEST_NUMBER} digits"
-    taken: dict[str, Decimal] = {}
+    taken: dict[str, Any] = {}
     for column, names in MARKET_NAMES.items():
         for path in _paths_named(names, numbers):
             misfit = _misfit(column, numbers[path])
             if misfit is None:
-                taken[column] = numbers.pop(path)
+                number = numbers.pop(path)
+                taken[column] = int(number) if column == "volume" else number
                 break
             notes[path] = misfit
     return MarketFields(**taken, indicators=numbers, notes=notes)
