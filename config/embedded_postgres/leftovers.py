@@ -1,22 +1,22 @@
-"""What a killed server leaves behind: processes that still run on its data, and a pid file that blocks the next start."""
+"""What a killed server leaves behind: processes that still run on its data, and lock files that block the next start."""
 
 import os
 import signal
 import time
 from pathlib import Path
 
-from config.embedded_postgres.layout import EmbeddedPostgresError
+from config.embedded_postgres.layout import PORT, EmbeddedPostgresError
 
 # Fast shutdown, then immediate shutdown, then death: signal and the seconds that it is given.
 WAYS_TO_STOP = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 
-def clear_leftovers(data: Path) -> None:
-    """Stop what still runs on the data folder ``data`` and remove its pid file.
+def clear_leftovers(data: Path, *, socket_folder: Path) -> None:
+    """Stop what still runs on the data folder ``data`` and remove its lock files.
 
-    Call this only when no keeper lives. The number in ``postmaster.pid`` is not trusted: after a reboot or in a new
-    container it may belong to a stranger, who would keep PostgreSQL from starting and must not be signalled. A server
-    process is known by its working folder, which is the data folder.
+    Call this only when no keeper lives. The process ids in those files are not trusted: after a reboot or in a new
+    container they may belong to a stranger, who would keep PostgreSQL from starting and must not be signalled. A
+    server process is known by its working folder, which is the data folder.
 
     :raises EmbeddedPostgresError: when a process cannot be stopped.
     """
@@ -28,7 +28,9 @@ def clear_leftovers(data: Path) -> None:
             f"PostgreSQL processes {sorted(server_processes(data))} still run on {data} and cannot be stopped. "
             "End them, or set EMBEDDED_POSTGRES_DIR to another folder."
         )
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    socket = socket_folder / f".s.PGSQL.{PORT}"
+    for path in (data / "postmaster.pid", socket.with_name(f"{socket.name}.lock"), socket):
+        path.unlink(missing_ok=True)
 
 
 def server_processes(data: Path) -> set[int]:

@@ -124,8 +124,8 @@ def _start(layout: Layout) -> Path:
             time.sleep(0.05)
         layout.ready.unlink(missing_ok=True)
         layout.keep_seconds.unlink(missing_ok=True)
-        clear_leftovers(layout.data)
         folder = socket_folder(layout)
+        clear_leftovers(layout.data, socket_folder=folder)
         _start_keeper(layout, folder)
         return folder
     finally:
