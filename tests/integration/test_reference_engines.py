@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -419,6 +420,17 @@ def test_an_alert_that_was_overtaken_moves_no_trade(start: Start) -> None:
     assert engine.rows("SELECT status FROM positions") == [{"status": "OPEN"}]
 
 
+def test_an_older_history_told_later_has_exits_of_its_own(start: Start) -> None:
+    engine = start("B", "--delay", "0")
+    execute(engine, order(engine.answer(question(day=100))))
+    execute(engine, order(engine.answer(question(day=0))))
+    engine.answer(question(day=2, price="1500"))
+    assert engine.rows("SELECT entered_signal_at, status FROM positions ORDER BY entered_signal_at") == [
+        {"entered_signal_at": "2008-09-02T13:30:00.000000Z", "status": "EXITED"},
+        {"entered_signal_at": "2008-12-11T13:30:00.000000Z", "status": "OPEN"},
+    ]
+
+
 def test_an_alert_of_the_same_moment_moves_no_trade(start: Start) -> None:
     engine = start("B", "--delay", "0")
     execute(engine, order(engine.answer(question())))
@@ -710,17 +722,22 @@ def test_what_keeps_an_engine_from_starting_is_said_in_one_sentence(start: Start
     port = engine.url.rsplit(":", 1)[1]
     free = tmp_path / "free.sqlite3"
     broken = tmp_path / "broken.sqlite3"
+    other = tmp_path / "other.sqlite3"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE questions (question TEXT)")
     broken.write_text("this is no database, whatever its name says" * 100)
-    for complaint, options, env in (
-        (f"cannot listen on port {port}", (free, "--port", port), {}),
-        ("in use by another engine", (engine.ledger, "--port", "0"), {}),
-        ("cannot be used", (broken, "--port", "0"), {}),
-        ("ENGINE_A_SECRET is not set", (free, "--port", "0"), {"ENGINE_A_SECRET": ""}),
-        ("ORCHESTRATOR_URL is 'nowhere'", (free, "--port", "0"), {"ORCHESTRATOR_URL": "nowhere"}),
-        ("--port is 70000", (free, "--port", "70000"), {}),
-        ("--delay is -1.0", (free, "--delay", "-1"), {}),
-    ):
-        ended = run_command("A", *options, **env)
+    cases: list[tuple[str, Path, str, dict[str, str]]] = [
+        (f"cannot listen on port {port}", free, f"--port={port}", {}),
+        ("in use by another engine", engine.ledger, "--port=0", {}),
+        ("cannot be used", broken, "--port=0", {}),
+        ("made by another version", other, "--port=0", {}),
+        ("ENGINE_A_SECRET is not set", free, "--port=0", {"ENGINE_A_SECRET": ""}),
+        ("ORCHESTRATOR_URL is 'nowhere'", free, "--port=0", {"ORCHESTRATOR_URL": "nowhere"}),
+        ("--port is 70000", free, "--port=70000", {}),
+        ("--delay is -1.0", free, "--delay=-1", {}),
+    ]
+    for complaint, ledger, option, env in cases:
+        ended = run_command("A", ledger, option, **env)
         assert ended.returncode == 1
         assert complaint in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1

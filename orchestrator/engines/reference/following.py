@@ -32,7 +32,7 @@ class Position:
 def open_position(ledger: sqlite3.Connection, position: Position, *, entry_price: Decimal) -> None:
     """Begin to follow a trade; one that is known already stays as it is."""
     ledger.execute(
-        "INSERT OR IGNORE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'OPEN')",
+        "INSERT OR IGNORE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'OPEN')",
         (
             position.position_id,
             "REAL" if position.real else "SHADOW",
@@ -41,6 +41,7 @@ def open_position(ledger: sqlite3.Connection, position: Position, *, entry_price
             str(entry_price),
             moment_string(position.entry_time),
             position.quantity,
+            moment_string(position.market_time),
             moment_string(position.market_time),
         ),
     )
@@ -53,7 +54,7 @@ def follow_positions(
 
     :param spot: price of the underlying; ``market_time``: the alert's timestamp; ``at``: the engine's clock.
     """
-    positions = [position for position in _open_positions(ledger, symbol) if position.market_time < market_time]
+    positions = _move_on(ledger, symbol, market_time=market_time)
     prices = [one.plan.value(spot=spot, elapsed=_elapsed(one, market_time)) for one in positions]
     quotes = {one.plan.contract.option_symbol: quote(price) for one, price in zip(positions, prices, strict=True)}
     for position, price in zip(positions, prices, strict=True):
@@ -105,12 +106,21 @@ def _record_exit(
     record_event(ledger, message_id=f"{engine}-exit-{position.position_id}", kind="trade.exited", data=data, at=at)
 
 
-def _open_positions(ledger: sqlite3.Connection, symbol: str) -> Sequence[Position]:
+def _move_on(ledger: sqlite3.Connection, symbol: str, *, market_time: datetime) -> Sequence[Position]:
+    """Return the open trades for which ``market_time`` is new, and note that they have been there.
+
+    Alerts can overtake each other on their way here; one that is older than what a trade has seen does not move it.
+    """
+    now = moment_string(market_time)
     rows = ledger.execute(
         "SELECT positions.*, answers.body AS answer FROM positions JOIN answers USING (experiment_id)"
-        " WHERE symbol = ? AND status = 'OPEN' ORDER BY entered_signal_at, positions.rowid",
-        (symbol,),
+        " WHERE symbol = ? AND status = 'OPEN' AND judged_signal_at < ? ORDER BY entered_signal_at, positions.rowid",
+        (symbol, now),
     ).fetchall()
+    ledger.execute(
+        "UPDATE positions SET judged_signal_at = ? WHERE symbol = ? AND status = 'OPEN' AND judged_signal_at < ?",
+        (now, symbol, now),
+    )
     return [
         Position(
             position_id=row["position_id"],

@@ -24,14 +24,14 @@ CREATE TABLE IF NOT EXISTS questions (
     symbol TEXT NOT NULL,
     signal_at TEXT NOT NULL,           -- the signal's timestamp: market time
     price TEXT                         -- of the underlying, NULL when not known
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS questions_of_a_symbol ON questions (symbol, signal_at);
 CREATE TABLE IF NOT EXISTS answers (
     experiment_id TEXT PRIMARY KEY REFERENCES questions,
     action TEXT NOT NULL CHECK (action IN ('OPEN', 'PASS')),
     body TEXT NOT NULL,                -- {"experiment_id","input_hash","recommendation","reason"}
     answered_at TEXT NOT NULL
-) STRICT;
+);
 CREATE TABLE IF NOT EXISTS executions (
     permit_id TEXT PRIMARY KEY,
     experiment_id TEXT NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS executions (
     external_id TEXT UNIQUE,
     answer TEXT NOT NULL,
     CHECK ((status = 'FILLED') = (external_id IS NOT NULL))
-) STRICT;
+);
 CREATE UNIQUE INDEX IF NOT EXISTS one_fill_per_experiment ON executions (experiment_id) WHERE status = 'FILLED';
 CREATE TABLE IF NOT EXISTS shadow_trades (
     trade_id TEXT PRIMARY KEY,
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS shadow_trades (
     exit_requests INTEGER NOT NULL DEFAULT 0,
     exit_told_at TEXT,
     exit_price TEXT                    -- as answered then; NULL: not known
-) STRICT;
+);
 CREATE TABLE IF NOT EXISTS positions (
     position_id TEXT PRIMARY KEY,      -- external_id of a real trade, trade_id of a shadow trade
     kind TEXT NOT NULL CHECK (kind IN ('REAL', 'SHADOW')),
@@ -66,8 +66,9 @@ CREATE TABLE IF NOT EXISTS positions (
     entry_time TEXT NOT NULL,
     quantity INTEGER NOT NULL,
     entered_signal_at TEXT NOT NULL,   -- market time of the entry
+    judged_signal_at TEXT NOT NULL,    -- market time it was last priced at: older alerts move it no more
     status TEXT NOT NULL CHECK (status IN ('OPEN', 'EXITED', 'CLOSED_BY_LEAD'))
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS open_positions_of_a_symbol ON positions (symbol) WHERE status = 'OPEN';
 CREATE TABLE IF NOT EXISTS exits (
     position_id TEXT PRIMARY KEY REFERENCES positions,
@@ -77,7 +78,7 @@ CREATE TABLE IF NOT EXISTS exits (
     exit_reason TEXT NOT NULL,
     signal_at TEXT NOT NULL,           -- market time of the exit
     data TEXT NOT NULL                 -- of the event trade.exited
-) STRICT;
+);
 CREATE TABLE IF NOT EXISTS events (
     message_id TEXT PRIMARY KEY,
     type TEXT NOT NULL,
@@ -89,9 +90,10 @@ CREATE TABLE IF NOT EXISTS events (
     last_status INTEGER,               -- HTTP status of the last answer, NULL when there was none
     last_error TEXT,
     settled_at TEXT
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS events_to_send ON events (next_attempt_at) WHERE state = 'PENDING';
 """
+SCHEMA_VERSION = 1
 BUSY_SECONDS = 10
 
 
@@ -160,9 +162,21 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.executescript(SCHEMA)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        _create_tables(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+    if tables and version != SCHEMA_VERSION:
+        raise sqlite3.DatabaseError("it was made by another version of the engine; move it away or name another file")
+    connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")

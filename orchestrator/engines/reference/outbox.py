@@ -14,7 +14,7 @@ import structlog
 
 from orchestrator.domain.moments import moment_string
 from orchestrator.engines.reference.ledger import Ledger
-from orchestrator.engines.reference.signatures import signed_headers
+from orchestrator.engines.signing import sign
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,8 @@ def _post(
     destination: Destination, client: httpx2.Client, event: sqlite3.Row, *, at: datetime
 ) -> tuple[int | None, str | None]:
     """Return the HTTP status and what went wrong; no status when there was no answer."""
-    headers = signed_headers(destination.secret, message_id=event["message_id"], body=event["body"], at=at)
+    headers = sign(destination.secret, message_id=event["message_id"], body=event["body"], at=at)
+    headers["content-type"] = "application/json"
     try:
         response = client.post(destination.url, content=event["body"].encode(), headers=headers)
     except httpx2.HTTPError as error:

@@ -40,7 +40,6 @@ def receive_question(profile: Profile, ledger: Ledger, body: bytes, *, at: datet
         if known:
             tx.execute("UPDATE questions SET requests = requests + 1 WHERE experiment_id = ?", (alert.experiment_id,))
             return alert.experiment_id
-        newest = _newest(tx, alert.symbol)
         tx.execute(
             "INSERT INTO questions (experiment_id, body, input_hash, received_at, symbol, signal_at, price)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -54,8 +53,7 @@ def receive_question(profile: Profile, ledger: Ledger, body: bytes, *, at: datet
                 None if alert.price is None else str(alert.price),
             ),
         )
-        # Alerts can overtake each other on their way here; one that is older than what was seen moves no trade.
-        if alert.price is not None and (newest is None or alert.at >= newest):
+        if alert.price is not None:
             follow_positions(
                 tx, engine=profile.name, symbol=alert.symbol, spot=alert.price, market_time=alert.at, at=at
             )
@@ -131,18 +129,12 @@ def unanswered(ledger: Ledger, *, received_until: datetime) -> list[str]:
 
 
 def last_seen(ledger: sqlite3.Connection, symbol: str) -> SeenPrice | None:
-    """Return the newest price seen of a symbol by market time."""
+    """Return the price of a symbol that came last."""
     row = ledger.execute(
-        "SELECT signal_at, price FROM questions WHERE symbol = ? AND price IS NOT NULL"
-        " ORDER BY signal_at DESC, rowid DESC LIMIT 1",
+        "SELECT signal_at, price FROM questions WHERE symbol = ? AND price IS NOT NULL ORDER BY rowid DESC LIMIT 1",
         (symbol,),
     ).fetchone()
     return None if row is None else SeenPrice(read_moment(row["signal_at"], name="signal_at"), Decimal(row["price"]))
-
-
-def _newest(ledger: sqlite3.Connection, symbol: str) -> datetime | None:
-    seen = last_seen(ledger, symbol)
-    return None if seen is None else seen.at
 
 
 def _seen_before(ledger: sqlite3.Connection, alert: Alert) -> list[SeenPrice]:

@@ -19,7 +19,7 @@ from orchestrator.engines.reference.questions import (
     stored_answer,
 )
 from orchestrator.engines.reference.shadows import UnknownExperiment, close_shadow_trade, follow_shadow_trade
-from orchestrator.engines.reference.signatures import BadSignature, verify_request
+from orchestrator.engines.signing import BadSignature, verify
 
 PROBLEMS = {
     400: "Bad request",
@@ -77,7 +77,7 @@ class Engine:
 def respond(engine: Engine, request: Request) -> Response:
     """Verify a request, do what it asks and return the answer; whatever is wrong with it becomes a problem document."""
     try:
-        verify_request(engine.secrets, request.headers, request.body)
+        verify(engine.secrets, headers=request.headers, body=request.body)
         handler, found_id = _route(request)
         return handler(engine, request, found_id)
     except BadSignature as error:
