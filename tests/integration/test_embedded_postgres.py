@@ -88,6 +88,7 @@ def kill_everything(directory: Path) -> None:
     """Kill the keeper and every process of the server, as a power cut would."""
     for process in (keeper_of(directory), *server_processes(directory / "data")):
         kill(process)
+    assert eventually(lambda: not is_locked(Layout(directory).keeper_lock))
 
 
 def test_a_server_starts_by_itself_keeps_its_promises_and_stops(directory: Path) -> None:
@@ -158,7 +159,7 @@ def test_a_user_whose_server_was_killed_gets_it_back_at_its_next_connection(dire
 def test_a_server_whose_keeper_was_killed_shuts_down_and_starts_again(directory: Path) -> None:
     use_server(directory)
     before = postmaster(directory)
-    os.kill(keeper_of(directory), signal.SIGKILL)
+    kill(keeper_of(directory))
     assert eventually(lambda: not is_locked(Layout(directory).keeper_lock))
     assert query(use_server(directory), "SELECT 1") == 1
     assert postmaster(directory) != before
@@ -171,7 +172,6 @@ def test_a_pid_file_that_names_a_living_stranger_does_not_block_the_start(direct
     kill_everything(directory)
     stranger = subprocess.Popen(["/bin/sleep", "600"])
     try:
-        assert eventually(lambda: not is_locked(Layout(directory).keeper_lock))
         for path in (pid_file, directory / ".s.PGSQL.5432.lock"):
             path.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
         assert query(use_server(directory), "SELECT 1") == 1
