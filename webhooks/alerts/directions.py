@@ -179,7 +179,7 @@ def _read(candidate: Candidate) -> Reading | None:
 
 def _read_prose(text: str) -> Reading | None:
     """Read a sentence only when all its words agree; "Long exit" is an exit, "Buy on close" is not."""
-    words = re.findall(r"[a-z]+", text.casefold())
+    words = re.findall(r"[^\W\d_]+", text.casefold())
     ways = [way for word in words if (way := _EXPLICIT.get(word) or _ORDER.get(word))]
     pairs = set(pairwise(words))
     if words[:1] == ["close"] or pairs & _EXIT_PAIRS or _EXIT_NOUNS.intersection(words):

@@ -34,9 +34,10 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     held = [secret for secret in secrets if secret in text]
     if not held and not _SUSPICIOUS.search(text):
         return text
-    if text.lstrip("\ufeff \t\r\n")[:1] not in {"{", "["}:
-        text = _TEXT_PAIR.sub(_redact_pair, text)
-    without = "".join(_redacted_tokens(list(tokens_of(text)), secrets))
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        without = "".join(_redacted_tokens(list(tokens_of(text)), secrets))
+    else:
+        without = _TEXT_PAIR.sub(_redact_pair, text)
     for secret in secrets:  # where the text is no JSON, a secret may stretch over several tokens
         without = without.replace(secret, REDACTED)
     return without
