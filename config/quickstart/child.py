@@ -12,9 +12,14 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def main(parent: int, command: list[str]) -> None:
     """Become ``command``, unless the process ``parent`` has died already."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent()
     if os.getppid() == parent:
         os.execv(command[0], command)  # noqa: S606  (no shell is wanted)
 

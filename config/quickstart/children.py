@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST_LOG_BYTES = 10_000_000
-TAIL_LINES = 15
+TAIL_LINES = 8
+TAIL_LINE_CHARACTERS = 400
 # A process that dies this often within this time will not be helped by another start.
 DEATHS_ALLOWED = 3
 DEATHS_COUNTED_SECONDS = 60.0
@@ -62,7 +63,9 @@ class Child:
         code = self.process.returncode if self.process else None
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         tail = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        return f"The {self.name} {how}. The end of {self.log}:\n" + "\n".join(f"  {line}" for line in tail)
+        return f"The {self.name} {how}. The end of {self.log}:\n" + "\n".join(
+            f"  {line[:TAIL_LINE_CHARACTERS]}" for line in tail
+        )
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""

@@ -74,7 +74,8 @@ def run(plan: Plan, display: Display) -> None:
             display.say("Ending …")
         finally:
             _end(children, posting)
-            display.say("Everything has ended. The data is kept; the next start goes on with it.")
+            if children:
+                display.say("Everything has ended. The data is kept; the next start goes on with it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _children(plan: Plan, port: int, address: str, engines: list[ReferenceEngine
         child(
             "web server",
             "web.log",
-            *("-m", "granian", "--interface", "wsgi", "config.wsgi:application"),
+            *("-m", "granian", "--interface", "wsgi", "config.quickstart.web:application"),
             *("--host", LOOPBACK, "--port", str(port), "--no-ws"),
             *("--workers", str(WEB_PROCESSES), "--blocking-threads", str(WEB_THREADS)),
             *("--respawn-failed-workers", "--workers-kill-timeout", "10"),

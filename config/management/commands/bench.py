@@ -1,0 +1,52 @@
+"""``make bench``: what the service costs beside the least that could do the same, on a database of its own."""
+
+import logging
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import connection
+from rich.console import Console
+from rich.table import Table
+
+from config.bench.batches import measure_batches
+from config.bench.wakeup import measure_wake_up
+from orchestrator.revisions import current_revision
+from webhooks import notifications
+
+BATCH_SIZES = (1, 10, 100, 500)
+
+
+class Command(BaseCommand):
+    help = "Measure the worker's transaction and its wake-up, each as a ratio to bare SQL in the same run."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger().setLevel(logging.ERROR)
+        original = str(connection.settings_dict["NAME"])
+        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        try:
+            current_revision()
+            self._print_batches()
+            self._print_wake_up()
+        finally:
+            notifications.stop()
+            connection.creation.destroy_test_db(original, verbosity=0)
+
+    def _print_batches(self) -> None:
+        table = Table(title="Context, experiment, policy and both engine calls: signals per second")
+        for heading in ("batch", "ours", "raw SQL", "ratio"):
+            table.add_column(heading, justify="right")
+        for figure in measure_batches(BATCH_SIZES):
+            table.add_row(
+                str(figure.batch_size), f"{figure.ours:,.0f}", f"{figure.raw_sql:,.0f}", f"{figure.ratio:.2f}"
+            )
+        Console().print(table)
+
+    def _print_wake_up(self) -> None:
+        figure = measure_wake_up()
+        table = Table(title="From the commit to the claim: milliseconds")
+        for heading in ("", "median", "p99"):
+            table.add_column(heading, justify="right")
+        table.add_row("a signal is claimed", f"{figure.claim_median:.2f}", f"{figure.claim_p99:.2f}")
+        table.add_row("bare LISTEN/NOTIFY", f"{figure.bare_median:.2f}", f"{figure.bare_p99:.2f}")
+        table.add_row("ratio", f"{figure.ratio:.2f}", "")
+        Console().print(table)
