@@ -12,6 +12,9 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
+from constance.codecs import dumps  # noqa: TID251 - writes what the panel shows
+from constance.models import Constance  # noqa: TID251
+
 from config.keys import new_key
 from orchestrator.contexts import signal_facts
 from orchestrator.domain.assignment import assignment_hash, experiment_id, permit_id, variant
@@ -35,6 +38,7 @@ from orchestrator.models import (
     WorkerHeartbeat,
 )
 from orchestrator.policies import revision_row
+from orchestrator.revisions import settings_of
 from outcomes.models import ExitSync, RealTradeOutcome, ShadowTradeOutcome
 from outcomes.summaries import KIND_OF_PURPOSE, OutcomeSum, add_to_summaries
 from webhooks.alerts import read_payload
@@ -112,7 +116,7 @@ def make_quote(**overrides: Any) -> MarketQuote:
 
 
 def make_revision(**overrides: Any) -> PolicyRevision:
-    """Write the next revision directly, without the panel."""
+    """Write the next revision, and what the panel shows of it."""
     newest = PolicyRevision.objects.order_by("-number").first()
     fields = {
         "number": newest.number + 1 if newest else 1,
@@ -125,6 +129,8 @@ def make_revision(**overrides: Any) -> PolicyRevision:
     }
     revision = PolicyRevision.objects.create(**(fields | overrides))
     revision.refresh_from_db()
+    for key, value in settings_of(revision).items():
+        Constance.objects.update_or_create(key=key, defaults={"value": dumps(value)})
     return revision
 
 
@@ -151,13 +157,14 @@ def make_experiment(
 ) -> Experiment:
     """Write what the worker writes for one signal: context, experiment, policy and both engine calls.
 
-    :param asked: fields of a new revision: ``execution_mode``, ``split_percentage``, ``trading_halted``, ``app_mode``.
+    :param asked: fields of a new revision (the newest is used when there are none): ``execution_mode``, ``split_percentage``, ``trading_halted``, ``app_mode``.
     :param available: which engines answer their probe; both, unless told otherwise. ``age`` in seconds.
     """
     signal = signal or make_signal()
     at = at or signal.received_at + timedelta(seconds=age)
     if revision is None:
-        revision = make_revision(**asked)
+        newest = PolicyRevision.objects.order_by("-number").first()
+        revision = make_revision(**asked) if asked or newest is None else newest
     assigned = assignment_hash(signal.signal_id, signal.signal_hash)
     experiment = Experiment.objects.create(
         experiment_id=experiment_id(signal.signal_id, assigned),
