@@ -1,14 +1,22 @@
 #!/usr/bin/env python
-"""Django's command line for the orchestrator."""
+"""Django's command line for the orchestrator; a senseless setting ends it with a sentence instead of a traceback."""
 
 import os
 import sys
+from importlib import import_module
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415  (settings first)
-
+    try:
+        from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415  (may be missing, and is then told)
+        from django.core.management import execute_from_command_line  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed for {sys.executable}. Use .venv/bin/python, which `make run` makes.")
+    try:
+        import_module(os.environ["DJANGO_SETTINGS_MODULE"])
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
     execute_from_command_line(sys.argv)
 
 
