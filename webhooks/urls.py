@@ -9,7 +9,8 @@ app_name = "webhooks"
 receive = TradingViewWebhook.as_view()
 
 urlpatterns = [
-    path("webhooks/tradingview/<str:token>/", receive, name="tradingview"),
+    path("webhooks/tradingview/<path:token>/", receive, name="tradingview"),
+    # <path:…>, so that a slash in the token (..%2f) is an unknown token too, answered as such.
     # Without the last slash as well: a redirected POST would be an alert lost.
-    path("webhooks/tradingview/<str:token>", receive),
+    path("webhooks/tradingview/<path:token>", receive),
 ]
