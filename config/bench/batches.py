@@ -51,6 +51,8 @@ def _measure(size: int, *, count: int) -> BatchFigure:
 
 def _timed(run: Callable[[int, int], float], size: int, count: int) -> float:
     store_signals(count)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE signals")
     return run(size, count)
 
 
@@ -128,8 +130,6 @@ def _warm_up() -> None:
 def store_signals(count: int) -> None:
     """Store unprocessed signals such as alerts make them, all at once."""
     Signal.objects.bulk_create([_signal(next(_NUMBERS)) for _ in range(count)])
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE signals")
 
 
 def _signal(number: int) -> Signal:
