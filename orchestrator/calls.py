@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from uuid import UUID
 
 import structlog
@@ -28,8 +29,8 @@ from orchestrator.recommendations import Received, record_recommendations
 log = structlog.get_logger(__name__)
 
 ASK_AGAIN_SECONDS = 2.0
-NOT_OFFERED = (404, 501)
-TRY_AGAIN = (408, 425, 429)
+NOT_OFFERED = (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED)
+TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def record_call_answers(answers: Sequence[Answered]) -> None:
             _try_again(made.call, f"{answer.outcome}", latency=answer.latency)
         elif made.call.kind != CallKind.RECOMMENDATION:
             _record_told(made.call, answer.outcome, latency=answer.latency)
-        elif answer.outcome.status == 200:
+        elif answer.outcome.status == HTTPStatus.OK:
             recommendations.append(
                 Received(
                     experiment_id=made.call.experiment_id,
@@ -127,14 +128,14 @@ def _request(call: EngineCall, inputs: dict[UUID, str], trades: dict[tuple[UUID,
 
 def _record_status(call: EngineCall, reply: Reply, *, latency: float) -> None:
     """Judge an answer to "what do you recommend?" that is not the recommendation itself."""
-    if reply.status == 202:
+    if reply.status == HTTPStatus.ACCEPTED:
         put_back_call(call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), latency=latency)
     elif call.state == CallState.ACCEPTED:
         # a question about an accepted call that finds nothing; its event may still come
         put_back_call(
             call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), error=f"asked again, status {reply.status}"
         )
-    elif reply.status >= 500 or reply.status in TRY_AGAIN:
+    elif _may_pass(reply.status):
         _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
     else:
         _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
@@ -142,14 +143,19 @@ def _record_status(call: EngineCall, reply: Reply, *, latency: float) -> None:
 
 def _record_told(call: EngineCall, reply: Reply, *, latency: float) -> None:
     """Judge an answer to "this is your shadow trade" or "it has been closed"; both are without effects."""
-    if 200 <= reply.status < 300:
+    if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         end_call(call, response=printable(reply.body), latency=latency)
     elif reply.status in NOT_OFFERED:
         _fail([call], f"not offered: status {reply.status}")
-    elif reply.status >= 500 or reply.status in TRY_AGAIN:
+    elif _may_pass(reply.status):
         _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
     else:
         _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
+
+
+def _may_pass(status: int) -> bool:
+    """Tell whether the same question may be answered later."""
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in TRY_AGAIN
 
 
 def _try_again(call: EngineCall, error: str, *, latency: float) -> None:

@@ -129,4 +129,4 @@ def _newest_quotes(signals: Sequence[Signal]) -> dict[UUID, MarketQuote]:
             "age": settings.QUOTE_MAX_AGE_SECONDS,
         },
     )
-    return {quote.signal_id: quote for quote in found}
+    return {quote.signal_id: quote for quote in found}  # type: ignore[attr-defined]

@@ -93,9 +93,8 @@ class Dispatcher:
         started = time.monotonic()
         outcome: Reply | NotSent | NoAnswer
         try:
-            if reason := unless():
-                raise NotSent(reason)
-            outcome = await self._clients[engine].send(request, timeout=timeout)
+            reason = unless()
+            outcome = NotSent(reason) if reason else await self._clients[engine].send(request, timeout=timeout)
         except (NotSent, NoAnswer) as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - the worker must hear of it, whatever it was

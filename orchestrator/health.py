@@ -1,5 +1,7 @@
 """Whether an engine can be reached, as a stored fact that ages: decisions read the fact and never probe themselves."""
 
+from http import HTTPStatus
+
 from django.db.models.functions import Now
 
 from orchestrator.domain.strict_json import UnreadableJson, printable, read_object
@@ -22,7 +24,7 @@ def record_health(engine: Engine, outcome: Reply | NotSent | NoAnswer) -> None:
 def _judge(outcome: Reply | NotSent | NoAnswer) -> tuple[bool, str]:
     if not isinstance(outcome, Reply):
         return False, str(outcome)
-    if outcome.status != 200:
+    if outcome.status != HTTPStatus.OK:
         return False, f"status {outcome.status}: {printable(outcome.body, most=200)}"
     try:
         status = read_object(outcome.body).get("status")

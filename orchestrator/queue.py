@@ -2,6 +2,9 @@
 
 A claim counts the attempt before the work, so that work which kills its worker is counted too. What is due again is
 told by one column: a claim sets ``next_attempt_at`` to the end of its lease, so an expired lease is simply due.
+
+Claims of signals and of calls do not wait for the disk: one that a crash of the database server forgets is claimed again,
+and what it leads to has no effect outside. The arming of a permit does wait.
 """
 
 from collections.abc import Sequence
@@ -44,6 +47,7 @@ def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
                       AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
                       AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
                     ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
             RETURNING *
             """,
             {"lock": new_key(), "lease": lease_seconds, "limit": limit},
@@ -69,7 +73,7 @@ def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
                 "lock": signal.processing_lock,
             },
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[EngineCall]:
@@ -94,6 +98,7 @@ def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
                            WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
                              AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
                     ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
             RETURNING *, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
             """,
             {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
@@ -122,7 +127,7 @@ def put_back_call(
                 "fence": call.fence,
             },
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def overdue_calls(*, limit: int = 500) -> list[EngineCall]:
@@ -167,7 +172,7 @@ def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
             """,
             [response, latency, call.id],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[ExecutionPermit]:

@@ -4,6 +4,7 @@ One thread speaks with the database, another with the engines, a third listens f
 database gone is tried again with growing pauses; answers that are not recorded yet are kept until they are.
 """
 
+import itertools
 import os
 import socket
 import threading
@@ -16,9 +17,10 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.models.functions import Now
 
+from orchestrator.batches import LOST_DATABASE
 from orchestrator.calls import CallToMake, fail_overdue_calls, record_call_answers, requests_for
 from orchestrator.dispatch import Answered, Dispatcher
 from orchestrator.domain.moments import moment_string
@@ -46,6 +48,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 PROBE_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 SENDING_MARGIN_SECONDS = 5.0
+TRIES_WHEN_STOPPING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,20 @@ class Worker:
         self._unrecorded: list[Answered] = []
         self._due: dict[str, float] = defaultdict(float)
         self._probing: set[Engine] = set()
-        self._steps = (self._record_answers, self._take_signals, apply_events, *steps, self._execute, self._call)
-        self._sweeps = (void_expired_permits, doubt_silent_permits, fail_overdue_calls, *sweeps)
+        self._steps: tuple[Callable[[], int], ...] = (
+            self._record_answers,
+            self._take_signals,
+            apply_events,
+            *steps,
+            self._execute,
+            self._call,
+        )
+        self._sweeps: tuple[Callable[[], int], ...] = (
+            void_expired_permits,
+            doubt_silent_permits,
+            fail_overdue_calls,
+            *sweeps,
+        )
 
     def stop(self) -> None:
         """Take up nothing new, finish what is in hand, and return from ``run``."""
@@ -129,28 +144,24 @@ class Worker:
         return did
 
     def _survive(self, action: Callable[[], Any]) -> Any:
-        """Do it, however long the database is away; return what it returned."""
-        failures = 0
-        while True:
+        """Do it, however long the database is away, and return what it returned.
+
+        A worker that was told to stop gives up after some tries, unless it holds answers that nobody else has.
+        """
+        for failures in itertools.count(1):
+            pause = min(0.1 * 2.0**failures, LONGEST_PAUSE_SECONDS)
             try:
                 return action()
-            except (OperationalError, InterfaceError) as error:
-                failures += 1
-                pause = min(0.1 * 2.0**failures, LONGEST_PAUSE_SECONDS)
-                log.warning(
-                    "database.lost", worker=self.name, retry_in_seconds=pause, failures=failures, exc_info=error
-                )
-                connection.close()
-                if self._stopping.wait(pause) and failures > 3 and not self._unrecorded:
-                    return 0
+            except LOST_DATABASE as error:
+                log.warning("database.lost", worker=self.name, retry_in_seconds=pause, exc_info=error)
             except Exception as error:
                 if self.options.once:
                     raise
-                failures += 1
-                log.error("worker.step_failed", worker=self.name, exc_info=error)
-                connection.close()
-                if self._stopping.wait(min(0.1 * 2.0**failures, LONGEST_PAUSE_SECONDS)):
-                    return 0
+                log.exception("worker.step_failed", worker=self.name, retry_in_seconds=pause, exc_info=error)
+            connection.close()
+            if self._stopping.wait(pause) and failures >= TRIES_WHEN_STOPPING and not self._unrecorded:
+                break
+        return 0
 
     # steps, each returns how much it did
 
@@ -219,8 +230,9 @@ class Worker:
                 continue
             known = settings.ENGINES[engine]
             lease_seconds = max(settings.LEASE_SECONDS, known.timeout_seconds + SENDING_MARGIN_SECONDS)
+            latest = time.monotonic() + settings.LEASE_SECONDS / 2  # before arming: a pause in between counts
             armed = arm_permits(engine, limit=room, lease=self.name, lease_seconds=lease_seconds)
-            self._send([ExecutionToSend(permit) for permit in armed], engine)
+            self._send([ExecutionToSend(permit) for permit in armed], engine, latest=latest)
             did += len(armed)
             if known.queryable or known.idempotent:
                 unsettled = claim_unsettled(
@@ -237,11 +249,12 @@ class Worker:
                         for permit in unsettled
                     ],
                     engine,
+                    latest=latest,
                 )
                 did += len(unsettled)
         return did
 
-    def _send(self, work: Sequence[ExecutionToSend], engine: Engine) -> None:
+    def _send(self, work: Sequence[ExecutionToSend], engine: Engine, *, latest: float) -> None:
         bodies = _execution_bodies([one.permit for one in work if not one.is_query])
         timeout = settings.ENGINES[engine].timeout_seconds
         for one in work:
@@ -262,7 +275,7 @@ class Worker:
                 engine,
                 Request(Operation.EXECUTE, permit.permit_id, bodies[permit.permit_id].body),
                 timeout=timeout,
-                unless=_too_late(time.monotonic() + settings.LEASE_SECONDS / 2),
+                unless=_too_late(latest),
             )
 
     # the rest

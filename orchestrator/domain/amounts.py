@@ -5,6 +5,7 @@ from typing import Any
 
 PLACES = Decimal("0.00000001")
 LIMIT = Decimal(10) ** 12
+LONGEST_NUMBER = 60  # characters
 
 
 class UnreadableAmount(ValueError):
@@ -17,11 +18,13 @@ def read_amount(value: Any, *, name: str, lowest: Decimal | None = Decimal(0), a
     :param lowest: the smallest accepted amount, None for any; with ``above`` it is excluded.
     :raises UnreadableAmount: saying what was found and what is accepted.
     """
-    accepted = "a finite decimal number" + ("" if lowest is None else f" {'above' if above else 'of at least'} {lowest}")
+    accepted = "a finite decimal number" + (
+        "" if lowest is None else f" {'above' if above else 'of at least'} {lowest}"
+    )
     problem = UnreadableAmount(f"{name} is {str(value)[:60]!r}; accepted is {accepted} and below 10^12")
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise problem
-    if isinstance(value, str) and (not value.isascii() or "_" in value or len(value) > 60):
+    if isinstance(value, str) and (not value.isascii() or "_" in value or len(value) > LONGEST_NUMBER):
         raise problem
     try:
         amount = Decimal(repr(value) if isinstance(value, float) else value)

@@ -36,7 +36,5 @@ def permit_id(experiment: UUID) -> UUID:
 def _derive(source: UUID, digest: bytes) -> UUID:
     """Return a UUIDv8 (RFC 9562) with the time of ``source`` and the rest from ``digest``."""
     return UUID(
-        bytes=source.bytes[:6]
-        + bytes([0x80 | (digest[0] & 0x0F), digest[1], 0x80 | (digest[2] & 0x3F)])
-        + digest[3:10]
+        bytes=source.bytes[:6] + bytes([0x80 | (digest[0] & 0x0F), digest[1], 0x80 | (digest[2] & 0x3F)]) + digest[3:10]
     )

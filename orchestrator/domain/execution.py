@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from orchestrator.domain.amounts import UnreadableAmount, read_amount
 from orchestrator.domain.moments import UnreadableMoment, read_moment
 from orchestrator.domain.strict_json import UnreadableJson, read_object
+
+LONGEST_REFERENCE = 200
 
 
 class UnreadableExecution(ValueError):
@@ -56,18 +59,18 @@ def read_execution(status: int, body: bytes, *, permit_id: UUID, is_query: bool 
 
     :raises UnreadableExecution: for every other status, for garbage, and for another permit's answer.
     """
-    if is_query and status == 404:
+    if is_query and status == HTTPStatus.NOT_FOUND:
         return NeverSeen()
-    if status not in (200, 202):
+    if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
         raise UnreadableExecution(f"status {status} says nothing about the effect")
     try:
         answer = read_object(body) if body.strip() else {}
     except UnreadableJson as error:
         raise UnreadableExecution(f"the answer cannot be read: {error}") from None
     named = answer.get("permit_id")
-    if str(permit_id) != (str(permit_id) if named is None and status == 202 else str(named).lower()):
+    if str(permit_id) != (str(permit_id) if named is None and status == HTTPStatus.ACCEPTED else str(named).lower()):
         raise UnreadableExecution(f"the answer is about permit {str(named)[:60]!r}, asked was {permit_id}")
-    if status == 202:
+    if status == HTTPStatus.ACCEPTED:
         return Accepted()
     if answer.get("status") == "REJECTED":
         return Rejected(str(answer.get("reason") or "no reason given")[:1000])
@@ -85,7 +88,7 @@ def read_fill(trade: Any) -> Fill:
     if not isinstance(trade, Mapping):
         raise UnreadableExecution(f"trade is {str(trade)[:40]!r}; accepted is an object")
     external_id = trade.get("external_id")
-    if not isinstance(external_id, str) or not 1 <= len(external_id) <= 200:
+    if not isinstance(external_id, str) or not 1 <= len(external_id) <= LONGEST_REFERENCE:
         raise UnreadableExecution(f"trade.external_id is {str(external_id)[:40]!r}; accepted is a text of 1 to 200")
     try:
         return Fill(

@@ -43,7 +43,7 @@ class Decision:
     reason: str
 
 
-def decide(
+def decide(  # noqa: PLR0911 - one return per row of the table of rules
     revision: Revision, variant: Engine, availability: Mapping[Engine, Availability], signal_age_seconds: float
 ) -> Decision:
     """Return who may execute one signal: the first rule that applies (requirements 3.1 to 3.5, 12.3, 12.4).
@@ -78,9 +78,7 @@ def decide(
         requested, variant
     )
     if not availability[executed].ok:
-        return _shadow_only(
-            ReasonCode.ENGINE_B_UNAVAILABLE, f"Engine {executed} would execute, but it is unavailable."
-        )
+        return _shadow_only(ReasonCode.ENGINE_B_UNAVAILABLE, f"Engine {executed} would execute, but it is unavailable.")
     if requested is RequestedMode.SPLIT_CAPITAL:
         return _execute(
             ExecutionMode.SPLIT_CAPITAL,

@@ -11,6 +11,8 @@ from orchestrator.domain.amounts import UnreadableAmount, read_amount
 from orchestrator.domain.strict_json import UnreadableJson, member_text, read_object
 from orchestrator.domain.vocabulary import Action, Direction
 
+LONGEST_WORD = 64
+
 
 class UnreadableRecommendation(ValueError):
     """The answer cannot be used; it is recorded as a failure, never as a PASS."""
@@ -86,9 +88,7 @@ def read_recommendation(body: bytes | str, *, experiment_id: UUID, input_hash: s
             raise UnreadableRecommendation("A PASS (recommendation: null) needs a reason, a sentence; none was found.")
         return Recommendation(Action.PASS, raw, None, None, reason)
     terms = read_terms(proposal)
-    return Recommendation(
-        Action.OPEN, raw, _as_stored(proposal), terms, reason if isinstance(reason, str) else ""
-    )
+    return Recommendation(Action.OPEN, raw, _as_stored(proposal), terms, reason if isinstance(reason, str) else "")
 
 
 def read_terms(proposal: Any) -> Terms:
@@ -165,7 +165,7 @@ def _read_date(value: Any) -> date:
 
 def _one_of(members: Mapping[str, Any], name: str, accepted: tuple[str, ...], *, where: str = "") -> str:
     found = members.get(name)
-    if found not in accepted or not isinstance(found, str):
+    if not isinstance(found, str) or found not in accepted:
         raise UnreadableRecommendation(
             f"recommendation.{where}{name} is {str(found)[:40]!r}; accepted is {' or '.join(accepted)}."
         )
@@ -174,7 +174,7 @@ def _one_of(members: Mapping[str, Any], name: str, accepted: tuple[str, ...], *,
 
 def _word(members: Mapping[str, Any], name: str, *, where: str = "") -> str:
     found = members.get(name)
-    if not isinstance(found, str) or not 1 <= len(found.strip()) <= 64:
+    if not isinstance(found, str) or not 1 <= len(found.strip()) <= LONGEST_WORD:
         raise UnreadableRecommendation(
             f"recommendation.{where}{name} is {str(found)[:40]!r}; accepted is a text of 1 to 64 characters."
         )

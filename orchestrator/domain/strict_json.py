@@ -5,16 +5,28 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DEPTH = 32
+EXPONENTS = range(-400, 300)
 
 
 class UnreadableJson(ValueError):
-    """Bytes that are not one JSON object that PostgreSQL could keep."""
+    """Bytes that are not JSON that PostgreSQL could keep."""
 
 
 def read_object(body: bytes | str) -> dict[str, Any]:
     """Return the JSON object in ``body``, its fractional numbers as Decimal.
 
-    :raises UnreadableJson: for anything that is not UTF-8, not strict JSON, not an object, nested deeper than 32,
+    :raises UnreadableJson: for anything that is not an object, and for what ``read_json`` refuses.
+    """
+    found = read_json(body)
+    if not isinstance(found, dict):
+        raise UnreadableJson(f"it is a JSON {type(found).__name__}; accepted is an object")
+    return found
+
+
+def read_json(body: bytes | str) -> Any:
+    """Return the JSON value in ``body``, its fractional numbers as Decimal.
+
+    :raises UnreadableJson: for anything that is not UTF-8, not strict JSON, nested deeper than 32, names a key twice,
         or holds NUL or lone surrogates.
     """
     try:
@@ -31,8 +43,6 @@ def read_object(body: bytes | str) -> dict[str, Any]:
         raise
     except ValueError as error:
         raise UnreadableJson(f"it holds a number that cannot be read: {str(error)[:80]}") from None
-    if not isinstance(found, dict):
-        raise UnreadableJson(f"it is a JSON {type(found).__name__}; accepted is an object")
     _check(found, depth=1)
     return found
 
@@ -68,7 +78,7 @@ def _skip(text: str, at: int, blanks: str) -> int:
 
 def _finite(text: str) -> Decimal:
     number = Decimal(text)
-    if number and not -400 < number.adjusted() < 300:
+    if number and number.adjusted() not in EXPONENTS:
         raise UnreadableJson(f"it holds the number {text[:40]}, which is out of range")
     return number
 

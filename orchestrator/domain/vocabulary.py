@@ -74,7 +74,7 @@ class CallState(StrEnum):
 
 class Action(StrEnum):
     OPEN = "OPEN"
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - a recommendation, not a password
 
 
 class PermitState(StrEnum):

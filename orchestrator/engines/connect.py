@@ -12,7 +12,7 @@ class MissingEngine:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:  # noqa: ASYNC109 - the protocol's signature
+    async def send(self, request: Request, *, timeout: float) -> Reply:
         raise NotSent(f"engine {self._name} has no address; set ENGINE_{self._name}_URL")
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ class HttpEngine:
         # an execution gets a connection of its own: one that was kept open may die under the request
         self._fresh = _client(0)
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:  # noqa: ASYNC109 - it bounds the whole call
+    async def send(self, request: Request, *, timeout: float) -> Reply:
         client = self._fresh if request.operation is Operation.EXECUTE else self._kept
         try:
             async with asyncio.timeout(timeout):

@@ -24,7 +24,7 @@ class PythonEngine:
         _, module, factory = settings.url.split(":")
         self._object = import_string(f"{module}.{factory}")()
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:  # noqa: ASYNC109 - it bounds the whole call
+    async def send(self, request: Request, *, timeout: float) -> Reply:
         operation = getattr(self._object, request.operation.name.lower(), None)
         if operation is None:
             return Reply(501, b"{}")
@@ -33,7 +33,7 @@ class PythonEngine:
                 answer = await _call(operation, _arguments(request))
         except TimeoutError:
             raise NoAnswer(f"no answer within {timeout:g} s") from None
-        except Exception as error:  # noqa: BLE001 - whatever a foreign engine raises is its failure, not ours
+        except Exception as error:  # whatever a foreign engine raises is its failure
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
         return _reply(answer)
 
