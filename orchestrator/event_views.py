@@ -25,7 +25,7 @@ class EngineEventView(View):
 
     http_method_names = ("post", "options")
 
-    def post(self, request: HttpRequest, engine: str) -> JsonResponse:
+    def post(self, request: HttpRequest, engine: str) -> JsonResponse:  # noqa: PLR0911 - one return per answer
         if int(request.headers.get("content-length") or 0) > MAX_EVENT_BYTES:
             return _problem(413, "too_large", f"The event is larger than {MAX_EVENT_BYTES} bytes.")
         body = request.read(MAX_EVENT_BYTES + 1)
@@ -38,7 +38,9 @@ class EngineEventView(View):
             return _problem(401, "bad_signature", f"The signature was not accepted: {error}.")
         message_id = request.headers["webhook-id"]
         if len(message_id) > LONGEST_MESSAGE_ID or not message_id.isprintable():
-            return _problem(400, "bad_message_id", f"webhook-id must be printable and at most {LONGEST_MESSAGE_ID} long.")
+            return _problem(
+                400, "bad_message_id", f"webhook-id must be printable and at most {LONGEST_MESSAGE_ID} long."
+            )
         try:
             reading = read_event(body)
         except UnreadableEvent as error:

@@ -229,7 +229,9 @@ def _experiment_of(engine: Engine, reading: Reading) -> UUID | None:
 
 def _permit_of(engine: Engine, data: Mapping[str, Any]) -> ExecutionPermit | None:
     named = _uuid(data.get("permit_id"))
-    return named and ExecutionPermit.objects.filter(permit_id=named, engine=engine.value).first()
+    if named is None:
+        return None
+    return ExecutionPermit.objects.filter(permit_id=named, engine=engine.value).first()
 
 
 def _uuid(value: Any) -> UUID | None:

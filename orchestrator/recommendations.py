@@ -16,9 +16,11 @@ from django.db import connection, transaction
 from orchestrator.domain.assignment import permit_id
 from orchestrator.domain.recommendation import (
     InputHashMismatch,
-    Recommendation as Answer,
     UnreadableRecommendation,
     read_recommendation,
+)
+from orchestrator.domain.recommendation import (
+    Recommendation as Answer,
 )
 from orchestrator.domain.strict_json import printable
 from orchestrator.domain.vocabulary import (

@@ -25,7 +25,11 @@ def tell_engines(trades: Sequence[ShadowTrade], *, at: datetime) -> None:
     }
     _queue(
         [
-            (trade, CallKind.SHADOW_TRADE, execution_body(raws[trade.experiment_id, trade.engine], envelope=_opened(trade)))
+            (
+                trade,
+                CallKind.SHADOW_TRADE,
+                execution_body(raws[trade.experiment_id, trade.engine], envelope=_opened(trade)),
+            )
             for trade in trades
         ],
         at=at,

@@ -45,7 +45,7 @@ def record_unauthorised_fill(
         IncidentKind.UNAUTHORISED_EXECUTION,
         subject=f"{engine}:{fill.external_id}"[:200],
         experiment_id=experiment.experiment_id,
-        permit_id=permit and permit.permit_id,
+        permit_id=permit.permit_id if permit else None,
         detail={
             "what": f"Engine {engine} reports a real trade that it was not permitted to place: {why}.",
             "trade": _evidence(fill),

@@ -44,9 +44,7 @@ class Situation:
             executed_engine=Engine(executed) if executed else None,
             permit=PermitState(self.permit.state) if self.permit else None,
             has_real_trade=self.authorised_trade is not None,
-            followed=[
-                engine for engine, trade in self.shadow_trades.items() if trade.status != TradeStatus.VOID
-            ],
+            followed=[engine for engine, trade in self.shadow_trades.items() if trade.status != TradeStatus.VOID],
             awaited=[engine for engine in Engine if self.awaits(engine)],
         )
 

@@ -36,7 +36,9 @@ class ExecutionPermit(models.Model):
             one_of("permit_engine_is_known", "engine", Engine),
             one_of("permit_state_is_known", "state", PermitState),
             # the target of the real trades' foreign key
-            models.UniqueConstraint(fields=["permit_id", "experiment", "engine"], name="permit_of_experiment_and_engine"),
+            models.UniqueConstraint(
+                fields=["permit_id", "experiment", "engine"], name="permit_of_experiment_and_engine"
+            ),
             models.CheckConstraint(
                 name="permit_was_armed_before_it_was_executed",
                 condition=models.Q(armed_at__isnull=False) | ~models.Q(state__in=["ARMED", "EXECUTED", "UNKNOWN"]),

@@ -13,6 +13,8 @@ from orchestrator.domain.strict_json import UnreadableJson, read_object
 from orchestrator.domain.transitions import UNSETTLED_PERMITS
 from orchestrator.domain.vocabulary import Engine, PermitState
 
+LONGEST_REASON = 200
+
 
 class UnreadableExit(ValueError):
     """The exit cannot be used; the message says what was found and what is accepted."""
@@ -110,7 +112,7 @@ def read_exit(data: Mapping[str, Any]) -> Exit:
     if conditions is not None and not isinstance(conditions, dict):
         raise UnreadableExit("market_conditions is not an object")
     reason = data.get("exit_reason")
-    if not isinstance(reason, str) or not 1 <= len(reason.strip()) <= 200:
+    if not isinstance(reason, str) or not 1 <= len(reason.strip()) <= LONGEST_REASON:
         raise UnreadableExit(f"exit_reason is {str(reason)[:40]!r}; accepted is a text of 1 to 200 characters")
     try:
         return Exit(
