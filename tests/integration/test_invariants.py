@@ -29,6 +29,7 @@ from tests.factories import (
     make_terms,
     make_trade,
 )
+from tests.falsification import copied, falsify
 
 
 def make_real_story() -> Experiment:
@@ -138,41 +139,6 @@ def stories(db: None) -> dict[str, str]:
     parked = make_signal(parked_at=timezone.now(), last_error="it cannot be read")
     make_incident(kind="POISON_SIGNAL", subject=str(parked.pk))
     return ids | {"waiting_signal": str(make_signal().pk), "parked_signal": str(parked.pk)}
-
-
-def falsify(statement: str, ids: dict[str, str], *, tables: str) -> None:
-    """Run a statement that the database would refuse: without the triggers and constraints of ``tables``."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table in tables.split():
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-            cursor.execute(
-                "SELECT conrelid::regclass::text, conname FROM pg_constraint"
-                " WHERE (conrelid = %(table)s::regclass AND contype IN ('c', 'u')) OR (contype = 'f'"
-                " AND %(table)s::regclass IN (conrelid, confrelid)) ORDER BY contype DESC",
-                {"table": table},
-            )
-            for owner, constraint in cursor.fetchall():
-                cursor.execute(f'ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS "{constraint}" CASCADE')
-            cursor.execute(
-                "SELECT indexrelid::regclass::text FROM pg_index"
-                " WHERE indrelid = %s::regclass AND indisunique AND NOT indisprimary",
-                [table],
-            )
-            for (index,) in cursor.fetchall():  # a unique constraint with a condition is an index
-                cursor.execute(f"DROP INDEX {index}")
-        cursor.execute(statement, ids)
-        assert cursor.rowcount >= 1, "the statement changed nothing"
-
-
-def copied(table: str, key: str, where: str, **changes: str) -> str:
-    """Return a statement that writes a row a second time, under another key."""
-    changed = {key: "gen_random_uuid()"} | changes
-    sets = ", ".join(f"{column} = {value}" for column, value in changed.items())
-    return (
-        f"CREATE TEMPORARY TABLE copied ON COMMIT DROP AS SELECT * FROM {table} WHERE {where};"
-        f"UPDATE copied SET {sets}; INSERT INTO {table} SELECT * FROM copied"
-    )
 
 
 A_PAIR = "a signal has at most one experiment and one context, an experiment at most one policy"
