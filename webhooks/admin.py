@@ -240,6 +240,4 @@ class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
             "strategy_alert": STRATEGY_ALERT,
             "indicator_alert": INDICATOR_ALERT,
         }
-        response = TemplateResponse(request, "webhooks/source_created.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "webhooks/source_created.html", context)
