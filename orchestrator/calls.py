@@ -14,7 +14,7 @@ from orchestrator.domain.strict_json import printable
 from orchestrator.domain.vocabulary import CallKind, CallState, Engine, IncidentKind
 from orchestrator.engines.protocol import Operation, Reply, Request
 from orchestrator.incidents import open_incident
-from orchestrator.models import EngineCall, MarketContext, ShadowTrade
+from orchestrator.models import EngineCall, Experiment, MarketContext, ShadowTrade
 from orchestrator.queue import (
     back_off,
     end_call,
@@ -33,10 +33,15 @@ NOT_OFFERED = (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED)
 TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
+class EngineFailed(Exception):
+    """What an engine did instead of answering; recorded like an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallToMake:
     call: EngineCall
     request: Request
+    signal_id: str
 
 
 def requests_for(calls: Sequence[EngineCall]) -> list[CallToMake]:
@@ -54,7 +59,8 @@ def requests_for(calls: Sequence[EngineCall]) -> list[CallToMake]:
             "experiment_id", "engine", "trade_id"
         )
     }
-    return [CallToMake(call, _request(call, inputs, trades)) for call in calls]
+    signal_ids = Experiment.objects.signal_ids(call.experiment_id for call in calls)
+    return [CallToMake(call, _request(call, inputs, trades), signal_ids[call.experiment_id]) for call in calls]
 
 
 def record_call_answers(answers: Sequence[Answered]) -> None:
@@ -63,7 +69,7 @@ def record_call_answers(answers: Sequence[Answered]) -> None:
     for answer in answers:
         made: CallToMake = answer.work  # type: ignore[assignment]
         if not isinstance(answer.outcome, Reply):
-            _try_again(made.call, f"{answer.outcome}", latency=answer.latency)
+            _try_again(made.call, answer.outcome, latency=answer.latency)
         elif made.call.kind != CallKind.RECOMMENDATION:
             _record_told(made.call, answer.outcome, latency=answer.latency)
         elif answer.outcome.status == HTTPStatus.OK:
@@ -83,9 +89,13 @@ def record_call_answers(answers: Sequence[Answered]) -> None:
 
 def _record_answered(recommendations: Sequence[Received]) -> int:
     recorded = record_recommendations(recommendations)
-    for one in recorded:
-        if one.problem:
-            _log_failed(one.received.experiment_id, one.received.engine, one.problem)
+    _log_failed(
+        [
+            (one.received.experiment_id, one.received.engine, EngineFailed(one.problem))
+            for one in recorded
+            if one.problem
+        ]
+    )
     return len(recorded)
 
 
@@ -136,9 +146,9 @@ def _record_status(call: EngineCall, reply: Reply, *, latency: float) -> None:
             call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), error=f"asked again, status {reply.status}"
         )
     elif _may_pass(reply.status):
-        _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
+        _try_again(call, _status(reply), latency=latency)
     else:
-        _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
+        _fail([call], str(_status(reply)))
 
 
 def _record_told(call: EngineCall, reply: Reply, *, latency: float) -> None:
@@ -148,9 +158,9 @@ def _record_told(call: EngineCall, reply: Reply, *, latency: float) -> None:
     elif reply.status in NOT_OFFERED:
         _fail([call], f"not offered: status {reply.status}")
     elif _may_pass(reply.status):
-        _try_again(call, f"status {reply.status}: {printable(reply.body, most=500)}", latency=latency)
+        _try_again(call, _status(reply), latency=latency)
     else:
-        _fail([call], f"status {reply.status}: {printable(reply.body, most=500)}")
+        _fail([call], str(_status(reply)))
 
 
 def _may_pass(status: int) -> bool:
@@ -158,25 +168,40 @@ def _may_pass(status: int) -> bool:
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in TRY_AGAIN
 
 
-def _try_again(call: EngineCall, error: str, *, latency: float) -> None:
+def _status(reply: Reply) -> EngineFailed:
+    return EngineFailed(f"status {reply.status}: {printable(reply.body, most=500)}")
+
+
+def _try_again(call: EngineCall, error: Exception, *, latency: float) -> None:
     state = CallState.ACCEPTED if call.state == CallState.ACCEPTED else CallState.PENDING
-    put_back_call(call, state=state, wait_seconds=back_off(call.attempts), error=error, latency=latency)
-    _log_failed(call.experiment_id, Engine(call.engine), error)
+    put_back_call(call, state=state, wait_seconds=back_off(call.attempts), error=str(error), latency=latency)
+    _log_failed([(call.experiment_id, call.engine, error)], kind=call.kind)
 
 
 def _fail(calls: Sequence[EngineCall], error: str) -> None:
     ids = [call.experiment_id for call in calls]
     with transaction.atomic():
         lock_experiments(ids)
-        fail_calls(calls, error=error)
+        ended = fail_calls(calls, error=error)
         reconsider_events(ids)
     for call in calls:
-        _log_failed(call.experiment_id, Engine(call.engine), error, kind=call.kind)
+        if call.id in ended:
+            _log_failed([(call.experiment_id, call.engine, EngineFailed(error))], kind=call.kind)
 
 
 def _ask_again(call: EngineCall) -> float:
     return max(ASK_AGAIN_SECONDS, back_off(call.attempts))
 
 
-def _log_failed(experiment_id: UUID, engine: Engine, error: str, *, kind: str = CallKind.RECOMMENDATION) -> None:
-    log.warning("engine.failed", experiment_id=str(experiment_id), engine=engine.value, kind=kind, error_message=error)
+def _log_failed(failures: Sequence[tuple[UUID, str, Exception]], *, kind: str = CallKind.RECOMMENDATION) -> None:
+    """Log failures, each an experiment, an engine and what it did."""
+    signal_ids = Experiment.objects.signal_ids(experiment_id for experiment_id, _, _ in failures)
+    for experiment_id, engine, error in failures:
+        log.warning(
+            "engine.failed",
+            signal_id=signal_ids[experiment_id],
+            experiment_id=str(experiment_id),
+            engine=str(engine),
+            kind=kind,
+            exc_info=error,
+        )

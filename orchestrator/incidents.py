@@ -7,7 +7,7 @@ import structlog
 from django.db.models.functions import Now
 
 from orchestrator.domain.vocabulary import IncidentKind, Severity
-from orchestrator.models import Incident
+from orchestrator.models import Experiment, Incident
 
 log = structlog.get_logger(__name__)
 
@@ -37,26 +37,26 @@ def open_incident(
 
     :param detail: JSON-able evidence; ``detail["what"]`` is the sentence that an operator reads first.
     """
-    opened = Incident.objects.bulk_create(
-        [
-            Incident(
-                kind=kind,
-                severity=SEVERITIES[kind],
-                subject=subject,
-                detail=detail,
-                experiment_id=experiment_id,
-                permit_id=permit_id,
-            )
-        ],
-        ignore_conflicts=True,
+    incident = Incident(
+        kind=kind,
+        severity=SEVERITIES[kind],
+        subject=subject,
+        detail=detail,
+        experiment_id=experiment_id,
+        permit_id=permit_id,
     )
+    Incident.objects.bulk_create([incident], ignore_conflicts=True)
+    if not Incident.objects.filter(pk=incident.pk).exists():
+        return
+    signal_ids = Experiment.objects.signal_ids([experiment_id] if experiment_id else [])
     log.warning(
         "incident.opened",
+        signal_id=signal_ids.get(experiment_id) if experiment_id else detail.get("signal_id"),
         kind=kind.value,
         severity=SEVERITIES[kind].value,
         subject=subject,
         experiment_id=str(experiment_id) if experiment_id else None,
-        incident_id=str(opened[0].id),
+        incident_id=str(incident.pk),
         what=detail.get("what"),
     )
 

@@ -211,6 +211,7 @@ class Worker:
             for made in requests_for(calls) if calls else ():
                 log.info(
                     "engine.called",
+                    signal_id=made.signal_id,
                     experiment_id=str(made.call.experiment_id),
                     engine=engine.value,
                     kind=made.call.kind,

@@ -1,12 +1,21 @@
 """The one record per signal that says which variant it was assigned."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db import models
 
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.models.rules import a_hash, created_at_field, immutable, one_of, word_field
 from webhooks.models import Signal
+
+
+class ExperimentQuerySet(models.QuerySet["Experiment"]):
+    def signal_ids(self, experiment_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """Return the signal of each experiment; every line of the log names both."""
+        found = self.filter(experiment_id__in=set(experiment_ids)).values_list("experiment_id", "signal_id")
+        return {experiment_id: str(signal_id) for experiment_id, signal_id in found}
 
 
 class Experiment(models.Model):
@@ -19,6 +28,8 @@ class Experiment(models.Model):
     split_percentage = models.PositiveSmallIntegerField()
     policy_version = models.CharField(max_length=32)
     created_at = created_at_field()
+
+    objects = ExperimentQuerySet.as_manager()
 
     class Meta:
         db_table = "experiments"
