@@ -45,7 +45,7 @@ class Refused(APIException):
     def __init__(self, faults: Sequence[Fault], *, status: int = 400) -> None:
         self.status_code = status
         self.faults = tuple(faults)
-        super().__init__(" ".join(f"{fault.field}: accepted is {fault.accepted}." for fault in faults))
+        super().__init__(" ".join(f"{fault.field}: accepted is {fault.accepted}." for fault in faults[:5]))
 
 
 def shown(value: object) -> str:

@@ -107,7 +107,7 @@ DATE_FORMAT = "Y-m-d"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or None  # for collectstatic; whitenoise serves without it
 WHITENOISE_USE_FINDERS = True
 
 # Behind TLS everywhere but on this machine: cookies and redirects follow HTTPS_ONLY.
@@ -149,6 +149,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "Engine": "orchestrator.domain.vocabulary.Engine",
+        "IncidentKind": "orchestrator.domain.vocabulary.IncidentKind",
+        "TradeKind": ["real", "shadow", "twin"],
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.openapi.describe_plain_views",
+    ],
 }
 
 # Intake

@@ -1,9 +1,11 @@
 """What engines and data services post."""
 
-from django.urls import re_path
+from django.urls import path, re_path
 
 from orchestrator.event_views import EngineEventView
+from orchestrator.quote_views import QuotesView
 
 urlpatterns = [
     re_path(r"^api/v1/engines/(?P<engine>[AB])/events/$", EngineEventView.as_view(), name="engine-events"),
+    path("api/v1/quotes/", QuotesView.as_view(), name="quotes"),
 ]

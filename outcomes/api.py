@@ -1,5 +1,6 @@
 """The API for reading: lists and single rows, the trace of an experiment, the reports. Nothing can be changed here."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -10,7 +11,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from orchestrator.domain.vocabulary import ExecutionMode
@@ -48,7 +48,7 @@ REPORT_PARAMETERS = [
 ]
 
 
-class Rows(generics.ListAPIView["models.Model"]):
+class Rows(generics.ListAPIView[Any]):
     """A list of one table. ``key`` is the primary key, which also orders it."""
 
     key: ClassVar[str]
@@ -60,7 +60,7 @@ class Rows(generics.ListAPIView["models.Model"]):
         return super().list(request, *args, **kwargs)
 
 
-class Row(generics.RetrieveAPIView["models.Model"]):
+class Row(generics.RetrieveAPIView[Any]):
     """One row of a table."""
 
     lookup_url_kwarg = "id"
@@ -71,137 +71,137 @@ class Row(generics.RetrieveAPIView["models.Model"]):
         return super().retrieve(request, *args, **kwargs)
 
 
-class Signals:
+class SignalList(Rows):
+    key = "signal_id"
     queryset = Signal.objects.all()
     serializer_class = SignalSerializer
-
-
-class SignalList(Signals, Rows):
-    key = "signal_id"
     filterset_class = SignalFilters
 
 
-class SignalDetail(Signals, Row):
-    pass
+class SignalDetail(Row):
+    queryset = SignalList.queryset
+    serializer_class = SignalSerializer
 
 
-class Experiments:
+class ExperimentList(Rows):
+    key = "experiment_id"
     queryset = Experiment.objects.select_related("signal", "policy")
     serializer_class = ExperimentSerializer
-
-
-class ExperimentList(Experiments, Rows):
-    key = "experiment_id"
     filterset_class = ExperimentFilters
 
 
-class ExperimentDetail(Experiments, Row):
-    pass
+class ExperimentDetail(Row):
+    queryset = ExperimentList.queryset
+    serializer_class = ExperimentSerializer
 
 
-class Incidents:
+class IncidentList(Rows):
+    key = "id"
     queryset = Incident.objects.all()
     serializer_class = IncidentSerializer
-
-
-class IncidentList(Incidents, Rows):
-    key = "id"
     filterset_class = IncidentFilters
 
 
-class IncidentDetail(Incidents, Row):
-    pass
+class IncidentDetail(Row):
+    queryset = IncidentList.queryset
+    serializer_class = IncidentSerializer
 
 
-class PolicyRevisions:
+class PolicyRevisionList(Rows):
+    key = "id"
     queryset = PolicyRevision.objects.all()
     serializer_class = PolicyRevisionSerializer
-
-
-class PolicyRevisionList(PolicyRevisions, Rows):
-    key = "id"
     filterset_class = PolicyRevisionFilters
 
 
-class PolicyRevisionDetail(PolicyRevisions, Row):
-    pass
+class PolicyRevisionDetail(Row):
+    queryset = PolicyRevisionList.queryset
+    serializer_class = PolicyRevisionSerializer
 
 
-class BothKinds:
-    """Real and simulated rows: two tables, each row with its ``kind``."""
+@dataclass(frozen=True, slots=True)
+class BothTables:
+    """Where real and simulated rows of one sort stand, and the column that tells shadow from twin."""
 
-    real: ClassVar["models.QuerySet[Any]"]
-    shadow: ClassVar["models.QuerySet[Any]"]
-    purpose_field: ClassVar[str]
-    serializer_class: ClassVar[type["BaseSerializer[Any]"]]
+    real: "models.QuerySet[Any]"
+    shadow: "models.QuerySet[Any]"
+    purpose: str
 
-    def of_kind(self, kind: str | None) -> list["models.QuerySet[Any]"]:
-        """Return the rows of real, shadow or twin, or of both tables."""
+    def of_kind(self, kind: str | None) -> "list[models.QuerySet[Any]]":
+        """Return the rows of real, shadow or twin; without a kind those of both tables."""
         if kind is None:
             return [self.real.all(), self.shadow.all()]
-        return [self.real.all()] if kind == REAL else [self.shadow.filter(**{self.purpose_field: PURPOSE_OF_KIND[kind]})]
+        if kind == REAL:
+            return [self.real.all()]
+        return [self.shadow.filter(**{self.purpose: PURPOSE_OF_KIND[kind]})]
 
 
-class RowsOfBothKinds(BothKinds, Rows):
+class RowsOfBothTables(Rows):
     """The list of both tables in one order; ``kind`` narrows it to one."""
 
-    def get_queryset(self) -> "models.QuerySet[Any]":
-        return self.real.all()  # what the schema describes; lists read both tables
+    tables: ClassVar[BothTables]
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         refuse_senseless(request.query_params, self.filterset_class)
-        # the backend refuses senseless values; what it filters is read below
+        # the backend refuses senseless values; only then is ``kind`` one of the known ones
         self.filter_queryset(self.get_queryset())
         querysets = [
             self.filterset_class(request.query_params, queryset=rows, request=request).qs
-            for rows in self.of_kind(request.query_params.get("kind"))
+            for rows in self.tables.of_kind(request.query_params.get("kind"))
         ]
-        page = self.paginate_queryset(SideBySide(querysets))  # type: ignore[arg-type] # as much of a queryset as it needs
+        page = self.paginate_queryset(SideBySide(querysets))  # type: ignore[arg-type] # as much of one as a page needs
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-class RowOfBothKinds(BothKinds, Row):
-    def get_queryset(self) -> "models.QuerySet[Any]":
-        return self.real.all()
+class RowOfBothTables(Row):
+    tables: ClassVar[BothTables]
 
     def get_object(self) -> Any:
-        for rows in self.of_kind(None):
+        for rows in self.tables.of_kind(None):
             found = rows.filter(pk=self.kwargs["id"]).first()
             if found is not None:
                 return found
         raise Http404
 
 
-class Trades(BothKinds):
-    real = RealTrade.objects.select_related("experiment__signal")
-    shadow = ShadowTrade.objects.select_related("experiment__signal")
-    purpose_field = "purpose"
-    serializer_class = TradeSerializer
+TRADES = BothTables(
+    real=RealTrade.objects.select_related("experiment__signal"),
+    shadow=ShadowTrade.objects.select_related("experiment__signal"),
+    purpose="purpose",
+)
+OUTCOMES = BothTables(
+    real=RealTradeOutcome.objects.select_related("trade", "experiment__signal"),
+    shadow=ShadowTradeOutcome.objects.select_related("trade", "experiment__signal"),
+    purpose="trade__purpose",
+)
 
 
-class TradeList(Trades, RowsOfBothKinds):
+class TradeList(RowsOfBothTables):
     key = "trade_id"
+    tables = TRADES
+    queryset = TRADES.real
+    serializer_class = TradeSerializer
     filterset_class = TradeFilters
 
 
-class TradeDetail(Trades, RowOfBothKinds):
-    pass
+class TradeDetail(RowOfBothTables):
+    tables = TRADES
+    queryset = TRADES.real
+    serializer_class = TradeSerializer
 
 
-class Outcomes(BothKinds):
-    real = RealTradeOutcome.objects.select_related("trade", "experiment__signal")
-    shadow = ShadowTradeOutcome.objects.select_related("trade", "experiment__signal")
-    purpose_field = "trade__purpose"
-    serializer_class = OutcomeSerializer
-
-
-class OutcomeList(Outcomes, RowsOfBothKinds):
+class OutcomeList(RowsOfBothTables):
     key = "outcome_id"
+    tables = OUTCOMES
+    queryset = OUTCOMES.real
+    serializer_class = OutcomeSerializer
     filterset_class = OutcomeFilters
 
 
-class OutcomeDetail(Outcomes, RowOfBothKinds):
-    pass
+class OutcomeDetail(RowOfBothTables):
+    tables = OUTCOMES
+    queryset = OUTCOMES.real
+    serializer_class = OutcomeSerializer
 
 
 class Trace(APIView):

@@ -28,7 +28,7 @@ def words(of: Iterable[str]) -> list[tuple[str, str]]:
     return [(str(word), str(word)) for word in of]
 
 
-class YesOrNo(django_filters.ChoiceFilter):
+class YesOrNo(django_filters.ChoiceFilter):  # type: ignore[misc]
     """``true`` or ``false``; anything else is refused, never read as no."""
 
     def __init__(self, **options: Any) -> None:
@@ -38,7 +38,7 @@ class YesOrNo(django_filters.ChoiceFilter):
         return super().filter(rows, value == "true") if value else rows
 
 
-class RowFilters(django_filters.FilterSet):
+class RowFilters(django_filters.FilterSet):  # type: ignore[misc]
     """The filters of one list."""
 
     @classmethod

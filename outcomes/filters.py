@@ -34,11 +34,11 @@ class ReportFilters:
 
     def as_json(self) -> dict[str, str | None]:
         return {
-            "from": self.since and moment_string(self.since),
-            "to": self.until and moment_string(self.until),
+            "from": moment_string(self.since) if self.since else None,
+            "to": moment_string(self.until) if self.until else None,
             "symbol": self.symbol,
             "timeframe": self.timeframe,
-            "mode": self.mode and self.mode.value,
+            "mode": self.mode.value if self.mode else None,
         }
 
 

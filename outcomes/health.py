@@ -3,7 +3,7 @@
 from typing import Any
 
 import psycopg
-from django.db import Error as DatabaseError
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -27,7 +27,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
             body = {"status": "ready", "database": "ok", "migrations": "ok", **_state(opened)}
     except observations.Unready as error:
         return _unready({"database": "ok", "migrations": str(error)})
-    except (psycopg.Error, DatabaseError):
+    except (psycopg.OperationalError, OperationalError):
         return _unready({"database": "The database cannot be reached.", "migrations": None})
     return JsonResponse(body)
 

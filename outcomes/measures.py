@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 import structlog
-from django.db import Error as DatabaseError
+from django.db import OperationalError
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -23,12 +23,18 @@ class DatabaseMeasures(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             with observations.probe() as opened:
+                observations.check_migrations(opened)
                 found = list(_measures(opened))
-        except (psycopg.Error, DatabaseError) as error:
+        except observations.Unready:
+            yield _gauge("database_up", "1 when the database answers.", 1)
+            yield _gauge("migrations_ready", "1 when the database is as this version needs it.", 0)
+            return
+        except (psycopg.OperationalError, OperationalError) as error:
             log.warning("metrics.database_unavailable", error_type=type(error).__name__, error_message=str(error))
             yield _gauge("database_up", "1 when the database answers.", 0)
             return
         yield _gauge("database_up", "1 when the database answers.", 1)
+        yield _gauge("migrations_ready", "1 when the database is as this version needs it.", 1)
         yield from found
 
 
@@ -52,13 +58,15 @@ def _measures(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
     yield _calls(opened)
     recent = observations.newest_by(opened, "execution_permits", column="state", key="permit_id")
     unsettled = observations.unsettled_permits(opened)
-    states = {state: unsettled[state] if state in unsettled else recent.get(state, 0) for state in PermitState}
+    states = {state.value: unsettled[state] if state in unsettled else recent.get(state, 0) for state in PermitState}
     yield _by("permits", f"Permits by state; settled ones {NEWEST}.", "state", states)
     yield _by(
         "incidents_open", "Open incidents by severity.", "severity", _all(Severity, observations.open_incidents(opened))
     )
     yield from _results(opened)
-    beats = GaugeMetricFamily(_named("worker_heartbeat_age_seconds"), "Since a worker's last sign of life.", labels=["worker"])
+    beats = GaugeMetricFamily(
+        _named("worker_heartbeat_age_seconds"), "Since a worker's last sign of life.", labels=["worker"]
+    )
     for name, seconds in observations.workers(opened):
         beats.add_metric([name], seconds)
     yield beats
@@ -88,7 +96,9 @@ def _results(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
 
 def _engines(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:
     up = GaugeMetricFamily(_named("engine_up"), "1 when the engine answered its newest probe.", labels=["engine"])
-    age = GaugeMetricFamily(_named("engine_probe_age_seconds"), "Since the newest probe of an engine.", labels=["engine"])
+    age = GaugeMetricFamily(
+        _named("engine_probe_age_seconds"), "Since the newest probe of an engine.", labels=["engine"]
+    )
     for engine, ok, seconds, _ in observations.engines(opened):
         up.add_metric([engine], int(ok))
         age.add_metric([engine], seconds)

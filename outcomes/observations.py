@@ -29,7 +29,7 @@ _BACKLOG = f"""
 _ESTIMATE = """
     SELECT CASE WHEN found.number <= {cap} THEN found.number
                 ELSE greatest(found.number, (SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass)) END
-      FROM (SELECT count(*) AS number FROM (SELECT FROM {table} LIMIT {cap} + 1) AS some) AS found
+      FROM (SELECT count(*) AS number FROM (SELECT FROM {table} LIMIT {cap} + 1) AS counted) AS found
 """
 _NEWEST_BY = """
     SELECT {column}, count(*) FROM (SELECT {column} FROM {table} ORDER BY {key} DESC LIMIT {cap}) AS newest GROUP BY 1
@@ -67,7 +67,7 @@ _ENGINES = """
 """
 
 
-class Unready(Exception):  # noqa: N818 - it names a state
+class Unready(Exception):
     """The service cannot work yet; the message says what is missing."""
 
 
@@ -75,7 +75,7 @@ class Unready(Exception):  # noqa: N818 - it names a state
 def probe() -> Iterator["psycopg.Connection[TupleRow]"]:
     """Open a connection that gives up quickly.
 
-    :raises psycopg.Error: when the database cannot be reached within seconds.
+    :raises psycopg.OperationalError: when the database cannot be reached within seconds.
     :raises django.db.OperationalError: when the embedded server cannot be started.
     """
     params = connection.get_connection_params()

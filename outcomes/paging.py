@@ -35,7 +35,7 @@ class NewestFirst(CursorPagination):
         :raises Refused: when it is not a whole number from 1 to 500.
         """
         wanted = request.query_params.get("page_size", str(self.page_size))
-        if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 5 and 1 <= int(wanted) <= LARGEST_PAGE):
+        if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted[:9]) <= LARGEST_PAGE):
             raise Refused([Fault("page_size", shown(wanted), f"a whole number from 1 to {LARGEST_PAGE}")])
         return int(wanted)
 
@@ -47,7 +47,7 @@ class NewestFirst(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:
-                UUID(cursor.position)
+                UUID(str(cursor.position))
         except (NotFound, ValueError):
             found = shown(request.query_params["cursor"])
             raise Refused([Fault("cursor", found, "the cursor of a page's next or previous address")]) from None

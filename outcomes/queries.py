@@ -165,7 +165,9 @@ def pairs(filters: ReportFilters) -> Pairs:
         passed_both=sum(line.passed_both for line in complete),
         in_currency=tuple(DayOfPairs(line.day, line.pairs, line.difference) for line in complete if line.day),
         in_r=tuple(
-            DayOfPairs(line.day, line.pairs_in_r, line.r_difference) for line in complete if line.day and line.pairs_in_r
+            DayOfPairs(line.day, line.pairs_in_r, line.r_difference)
+            for line in complete
+            if line.day and line.pairs_in_r
         ),
         wins=tuple(DayOfWins(line.day, line.only_a, line.only_b) for line in complete if line.day),
     )

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from orchestrator.domain.amounts import decimal_string
+from orchestrator.domain.vocabulary import Purpose
 from orchestrator.models import (
     ExecutionPermit,
     ExecutionPolicy,
@@ -87,6 +88,7 @@ class PolicySerializer(RowSerializer):
 
 
 class ExperimentSerializer(RowSerializer):
+    signal_id = serializers.UUIDField(read_only=True)
     symbol = serializers.CharField(source="signal.symbol", read_only=True)
     direction = serializers.CharField(source="signal.direction", read_only=True)
     timeframe = serializers.CharField(source="signal.timeframe", read_only=True)
@@ -234,6 +236,9 @@ class OutcomeSerializer(serializers.Serializer["RealTradeOutcome | ShadowTradeOu
 
 
 class IncidentSerializer(RowSerializer):
+    experiment_id = serializers.UUIDField(read_only=True, allow_null=True)
+    permit_id = serializers.UUIDField(read_only=True, allow_null=True)
+
     class Meta:
         model = Incident
         fields = read_only_fields = (
@@ -272,4 +277,4 @@ class PolicyRevisionSerializer(RowSerializer):
 
 def kind_of(trade: RealTrade | ShadowTrade) -> str:
     """Return real, shadow or twin."""
-    return REAL if isinstance(trade, RealTrade) else KIND_OF_PURPOSE[trade.purpose]  # type: ignore[index]
+    return REAL if isinstance(trade, RealTrade) else KIND_OF_PURPOSE[Purpose(trade.purpose)]

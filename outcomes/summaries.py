@@ -119,8 +119,8 @@ def rebuild_summaries() -> list[Difference]:
         if differences:
             cursor.execute("DELETE FROM daily_results")
             cursor.execute(
-                "INSERT INTO daily_results (id, engine, kind, day, trades, wins, losses, total_pnl) "
-                f"SELECT gen_random_uuid(), * FROM ({_RECOMPUTED}) AS sums"  # noqa: S608 - a constant
+                "INSERT INTO daily_results (id, engine, kind, day, trades, wins, losses, total_pnl) "  # noqa: S608 - constant
+                f"SELECT gen_random_uuid(), * FROM ({_RECOMPUTED}) AS sums"
             )
     return differences
 

@@ -63,10 +63,10 @@ def timeline(record: Record) -> list[Step]:
         *_beginning(record.experiment),
         *(step for call in record.calls for step in _call(call)),
         *(_recommendation(answer) for answer in record.recommendations),
-        *(_permit(record.permit) if record.permit else ()),
+        *([] if record.permit is None else _permit(record.permit)),
         *(_trade(trade) for trade in record.trades),
         *(step for event in record.events for step in _event(event)),
-        *(_exit(record.exit_sync) if record.exit_sync else ()),
+        *([] if record.exit_sync is None else [_exit(record.exit_sync)]),
         *(step for trade in record.trades for step in _own_exit(trade)),
         *(_outcome(outcome) for outcome in record.outcomes),
         *(step for incident in record.incidents for step in _incident(incident)),
@@ -87,7 +87,9 @@ def _beginning(experiment: Experiment) -> Iterator[Step]:
         f"assigned to engine {experiment.variant} (engine A gets {experiment.split_percentage} % of the signals)",
         experiment.variant,
     )
-    yield Step(context.distributed_at, "context.captured", f"input of hash {context.context_hash}, the same for both engines")
+    yield Step(
+        context.distributed_at, "context.captured", f"input of hash {context.context_hash}, the same for both engines"
+    )
     yield Step(
         policy.created_at,
         "policy.applied",
@@ -105,7 +107,9 @@ def _call(call: EngineCall) -> Iterator[Step]:
         late = f" (late; before that: {call.error})" if call.error else ""
         yield Step(call.answered_at, "engine.answered", f"answered when {request}{late}", call.engine)
     if call.answered_at and call.state == CallState.FAILED:
-        yield Step(call.answered_at, "engine.failed", f"gave no usable answer when {request}: {call.error}", call.engine)
+        yield Step(
+            call.answered_at, "engine.failed", f"gave no usable answer when {request}: {call.error}", call.engine
+        )
 
 
 def _recommendation(answer: Recommendation) -> Step:
@@ -114,11 +118,15 @@ def _recommendation(answer: Recommendation) -> Step:
 
 
 def _permit(permit: ExecutionPermit) -> Iterator[Step]:
-    yield Step(permit.granted_at, "permit.granted", f"may execute until {moment_string(permit.not_after)}", permit.engine)
+    yield Step(
+        permit.granted_at, "permit.granted", f"may execute until {moment_string(permit.not_after)}", permit.engine
+    )
     if permit.armed_at:
         yield Step(permit.armed_at, "permit.armed", "the order is about to be sent", permit.engine)
     if permit.accepted_at:
-        yield Step(permit.accepted_at, "permit.accepted", "the engine accepted the order; its fill is awaited", permit.engine)
+        yield Step(
+            permit.accepted_at, "permit.accepted", "the engine accepted the order; its fill is awaited", permit.engine
+        )
     if permit.resolved_at:
         by = f" by {permit.resolved_by}" if permit.resolved_by else ""
         why = f": {permit.detail}" if permit.detail else ""

@@ -4,8 +4,9 @@ from typing import Any
 
 from orchestrator.domain.assignment import bucket
 from orchestrator.domain.vocabulary import Action, CallKind, CallState, Engine, PermitState
-from orchestrator.models import Experiment, RealTrade
+from orchestrator.models import Experiment, RealTrade, ShadowTrade
 from outcomes.domain.answer import Permission, Side, answer
+from outcomes.models import RealTradeOutcome, ShadowTradeOutcome
 from outcomes.serializers import (
     IncidentSerializer,
     MarketContextSerializer,
@@ -31,9 +32,12 @@ def read_record(experiment: Experiment) -> Record:
     experiment = Experiment.objects.select_related(*RELATED).get(pk=experiment.pk)
     real = list(experiment.real_trades.select_related("outcome").order_by("trade_id"))
     shadows = list(experiment.shadow_trades.select_related("outcome").order_by("engine"))
-    for trade in (*real, *shadows):
+    trades: list[RealTrade | ShadowTrade] = [*real, *shadows]
+    for trade in trades:
         trade.experiment = experiment
-    outcomes = [trade.outcome for trade in (*real, *shadows) if hasattr(trade, "outcome")]
+    outcomes: list[RealTradeOutcome | ShadowTradeOutcome] = [
+        trade.outcome for trade in trades if hasattr(trade, "outcome")
+    ]
     for outcome in outcomes:
         outcome.experiment = experiment
     return Record(
@@ -41,7 +45,7 @@ def read_record(experiment: Experiment) -> Record:
         permit=getattr(experiment, "permit", None),
         calls=list(experiment.calls.order_by("created_at", "id")),
         recommendations=list(experiment.recommendations.order_by("engine")),
-        trades=[*real, *shadows],
+        trades=trades,
         outcomes=outcomes,
         events=list(experiment.events.order_by("received_at", "id")),
         incidents=list(experiment.incidents.order_by("opened_at", "id")),
@@ -66,8 +70,8 @@ def as_json(record: Record) -> dict[str, Any]:
         "policy": PolicySerializer(experiment.policy).data,
         "recommendations": {engine.value: answers.get(engine.value) for engine in Engine},
         "permit": PermitSerializer(record.permit).data if record.permit else None,
-        "trades": TradeSerializer(record.trades, many=True).data,
-        "outcomes": OutcomeSerializer(record.outcomes, many=True).data,
+        "trades": [TradeSerializer(trade).data for trade in record.trades],
+        "outcomes": [OutcomeSerializer(outcome).data for outcome in record.outcomes],
         "incidents": IncidentSerializer(record.incidents, many=True).data,
         "timeline": [step.as_json() for step in timeline(record)],
         "answer": answer_of(record),
@@ -81,8 +85,9 @@ def answer_of(record: Record) -> str:
         executed_engine=Engine(policy.executed_engine) if policy.executed_engine else None,
         reason=policy.reason,
         sides={engine: _side(record, engine) for engine in Engine},
-        permit=permit
-        and Permission(PermitState(permit.state), accepted=permit.accepted_at is not None, detail=permit.detail),
+        permit=None
+        if permit is None
+        else Permission(PermitState(permit.state), accepted=permit.accepted_at is not None, detail=permit.detail),
         unauthorised=[
             Engine(trade.engine) for trade in record.trades if isinstance(trade, RealTrade) and not trade.authorised
         ],

@@ -95,10 +95,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(value: Any, *, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise UnreadableJson(f"it is nested deeper than {MAX_DEPTH} levels")
+    """Refuse what PostgreSQL cannot keep; ``depth`` counts the objects and lists around and including ``value``."""
     if isinstance(value, str) and "\x00" in value:
         raise UnreadableJson("it holds a NUL character")
+    if isinstance(value, dict | list) and depth > MAX_DEPTH:
+        raise UnreadableJson(f"it is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         for key, member in value.items():
             _check(key, depth=depth)

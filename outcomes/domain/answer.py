@@ -43,9 +43,16 @@ def answer(
     :param unauthorised: the engines that reported real trades without a permit.
     """
     if executed_engine is None:
-        parts = [f"Nobody executed, both engines are shadows. Why: {reason}", *(_shadow(side) for side in sides.values())]
+        parts = [
+            f"Nobody executed, both engines are shadows. Why: {reason}",
+            *(_shadow(side) for side in sides.values()),
+        ]
     else:
-        parts = [_executed(sides[executed_engine], permit), f"Why this engine: {reason}", _shadow(sides[executed_engine.other])]
+        parts = [
+            _executed(sides[executed_engine], permit),
+            f"Why this engine: {reason}",
+            _shadow(sides[executed_engine.other]),
+        ]
     parts += [f"Engine {engine} reported a real trade without a permit; see the incident." for engine in unauthorised]
     return " ".join(parts)
 
@@ -54,38 +61,37 @@ def proposal(terms: Mapping[str, Any]) -> str:
     """Return what an OPEN proposes in a few words: ``BUY 2 SPY260320C00590000 at 4.35``."""
     instrument = terms.get("instrument")
     contract = instrument.get("option_symbol") if isinstance(instrument, Mapping) else None
-    return f"{terms.get('side')} {terms.get('quantity')} {contract or terms.get('symbol')} at {terms.get('entry_price')}"
+    return (
+        f"{terms.get('side')} {terms.get('quantity')} {contract or terms.get('symbol')} at {terms.get('entry_price')}"
+    )
 
 
 def _executed(side: Side, permit: Permission | None) -> str:
     """Return what became of the engine that was to execute."""
-    name = f"Engine {side.engine}"
+    if side.action is None and side.call_state is CallState.FAILED:
+        return f"Nobody executed: engine {side.engine} was to execute, but gave no usable answer{_quote(side.text)}."
     if side.action is None:
-        if side.call_state is CallState.FAILED:
-            return f"Nobody executed: engine {side.engine} was to execute, but gave no usable answer{_quote(side.text)}."
         return f"Still undecided: engine {side.engine} is to execute, but has not answered yet."
     if side.action is Action.PASS:
         return f"Nobody executed: engine {side.engine} was to execute, but passed{_quote(side.text)}."
-    recommended = f"engine {side.engine} recommended {proposal(side.terms or {})}"
+    return _permitted(f"ngine {side.engine} recommended {proposal(side.terms or {})}", permit)
+
+
+def _permitted(recommended: str, permit: Permission | None) -> str:
+    """Return what became of the permit; ``recommended`` lacks its first letter, which may have to be a capital."""
     if permit is None:
-        return f"Still undecided: {recommended}, and its permit has not been granted yet."
-    match permit.state:
-        case PermitState.EXECUTED:
-            return f"{name} recommended this trade ({proposal(side.terms or {})}) and executed it."
-        case PermitState.GRANTED:
-            return f"Still undecided: {recommended} and has the permit to execute it, but the order has not been sent yet."
-        case PermitState.ARMED:
-            progress = "accepted, its fill is awaited" if permit.accepted else "sent, the engine's answer is awaited"
-            return f"Still undecided: {recommended}, and the order was {progress}."
-        case PermitState.NOT_EXECUTED:
-            return f"Nobody executed: {recommended} and was permitted to execute it, but did not{_quote(permit.detail)}."
-        case PermitState.VOID:
-            return f"Nobody executed: {recommended}, but its permit ended before an order was sent{_quote(permit.detail)}."
-        case PermitState.UNKNOWN:
-            return (
-                f"Unknown: {recommended} and was sent the order, but whether it executed is not known"
-                f"{_quote(permit.detail)}; an incident stays open until the engine or an operator says so."
-            )
+        return f"Still undecided: e{recommended}, and its permit has not been granted yet."
+    why = _quote(permit.detail)
+    progress = "accepted, its fill is awaited" if permit.accepted else "sent, the engine's answer is awaited"
+    return {
+        PermitState.GRANTED: f"Still undecided: e{recommended} and may execute it; the order has not been sent yet.",
+        PermitState.ARMED: f"Still undecided: e{recommended}, and the order was {progress}.",
+        PermitState.EXECUTED: f"E{recommended} and executed it.",
+        PermitState.NOT_EXECUTED: f"Nobody executed: e{recommended} and was permitted to execute it, but did not{why}.",
+        PermitState.VOID: f"Nobody executed: e{recommended}, but its permit ended before an order was sent{why}.",
+        PermitState.UNKNOWN: f"Unknown: e{recommended} and was sent the order, but whether it executed is not known{why}; "
+        "an incident stays open until the engine or an operator says so.",
+    }[permit.state]
 
 
 def _shadow(side: Side) -> str:

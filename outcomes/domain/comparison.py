@@ -20,6 +20,7 @@ HORIZON_DAYS = 100
 FEWEST_DAYS = 20
 FEWEST_PAIRS = 30
 LARGEST_LOG = 690.0  # exp() of it is still a finite float
+LARGEST_WITH_DECIMALS = 1000
 NOISE = Decimal("1e-50")  # relative to sums that are exact to 100 digits
 
 SOURCES = {
@@ -100,7 +101,9 @@ def mixture_scale(*, alpha: float = ALPHA, horizon_days: int = HORIZON_DAYS) -> 
     return (-2 * log(alpha) + log(1 - 2 * log(alpha))) / horizon_days
 
 
-def half_width(standard_error: float, *, days: int, alpha: float = ALPHA, horizon_days: int = HORIZON_DAYS) -> float | None:
+def half_width(
+    standard_error: float, *, days: int, alpha: float = ALPHA, horizon_days: int = HORIZON_DAYS
+) -> float | None:
     """Return half the width of the confidence sequence after ``days`` (at least 2) clusters, None while it is unbounded.
 
     R = 1 + G rho^2, nu = G - 1, w = (sqrt(R)/alpha)^(2/(nu+1)); SE sqrt(nu (w - 1)/(1 - w/R)) (Lindon et al. 2022).
@@ -232,7 +235,7 @@ def _log_mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _amount(value: float) -> str:
-    return f"{value:+.3g}" if abs(value) < 1000 else f"{value:+,.0f}"
+    return f"{value:+,.0f}" if abs(value) >= LARGEST_WITH_DECIMALS else f"{value:+.3g}"
 
 
 def _count(number: int, noun: str) -> str:

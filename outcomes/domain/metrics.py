@@ -96,7 +96,7 @@ def sharpe_ratio(sums: Sums) -> float | None:
     None for fewer than two trades, and when all are equal: that is asked of the extremes, because a computed deviation
     of equal numbers need not come out as exactly 0.
     """
-    if sums.trades < 2 or sums.lowest == sums.highest:
+    if sums.trades <= 1 or sums.lowest == sums.highest:
         return None
     mean = EXACT.divide(sums.total, Decimal(sums.trades))
     around_mean = EXACT.subtract(sums.squares, EXACT.multiply(mean, sums.total))
