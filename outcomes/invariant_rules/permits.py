@@ -59,7 +59,7 @@ PERMITS = (
         """,
     ),
     Rule(
-        # settling the incident does not change the event's verdict, which is final
+        # settling the incident does not change the event's verdict
         "an UNMATCHED event has an incident, open until an operator settled it",
         """
         SELECT id, engine, message_id, type, received_at FROM engine_events AS event
