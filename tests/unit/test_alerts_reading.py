@@ -116,6 +116,18 @@ def test_an_unfilled_placeholder_is_an_error_never_a_value(field: str) -> None:
     assert list(problems_of(said, rules=everything).values()) == ["unfilled_placeholder"]
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"ticker": "{{ticker}}", "market": "QQQ"}, "unfilled_placeholder"),
+        ({"action": "{{strategy.order.action}}", "side": "buy"}, "unfilled_placeholder"),
+        ({"time": "2026-03-02T15:30:00Z", "timenow": "2026-03-02T14:30:00Z"}, "in_the_future"),
+    ],
+)
+def test_what_is_plainly_wrong_does_not_yield_to_another_field(said: dict[str, object], code: str) -> None:
+    assert list(problems_of({**COMPLETE, **said}).values()) == [code]
+
+
 def test_every_problem_is_named_at_once_in_the_order_of_the_fields() -> None:
     assert list(problems_of({"ticker": 7, "action": "hold", "interval": "soon", "time": "now"}).items()) == [
         ("symbol", "wrong_type"),
