@@ -11,7 +11,9 @@ from config.embedded_postgres.server import server_url, use_server
 from config.environment import read_int
 
 CONNECT_TIMEOUT_SECONDS = 5
-ACCEPTED_SCHEMES = ("postgres://", "postgresql://", "psql://", "pgsql://", "postgis://")
+# TradingView gives a webhook three seconds; without a connection by then the answer must be on its way.
+WAIT_FOR_CONNECTION_SECONDS = 2.5
+ACCEPTED_SCHEMES = ("postgres://", "postgresql://")
 
 
 def database_settings(env: Env, *, base_dir: Path) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def database_settings(env: Env, *, base_dir: Path) -> dict[str, Any]:
         "pool": {
             "min_size": 1,
             "max_size": read_int(env, "DATABASE_POOL_SIZE", default=20, lowest=1, highest=1000),
-            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "timeout": WAIT_FOR_CONNECTION_SECONDS,
         },
         **settings.get("OPTIONS", {}),
     }

@@ -191,14 +191,17 @@ def _let_go_of_the_caller() -> None:
 
 
 def _keep(server: subprocess.Popen[bytes], layout: Layout, folder: Path) -> None:
-    """Return when the server has ended or nobody needs it; in the second case with the users' lock held exclusively.
+    """Return when the server has ended, lost its ground, or nobody needs it, then with the users' lock held exclusively.
+
+    Lost its ground: its folder or its programs were removed, so that it cannot load what it needs any more.
 
     Needed is: a process holds the users' lock, or somebody is connected (psql, with the printed address), or the time
     to keep it is not over.
     """
     users_lock = open_lock(layout.users_lock)
     last_used_at = time.monotonic()
-    while server.poll() is None and layout.users_lock.exists():
+    program = programs() / "postgres"
+    while server.poll() is None and layout.users_lock.exists() and program.exists():
         if not try_lock(users_lock):
             last_used_at = time.monotonic()
         elif _anybody_connected(folder):

@@ -2,29 +2,24 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import httpx2
 from django.conf import settings
-from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 
 from config.embedded_postgres.locks import open_lock, try_lock
 from config.embedded_postgres.server import leave_server
-from config.quickstart.accounts import ADMIN_NAME, Accounts, ensure_accounts
+from config.quickstart.child import adopt_orphans, bury_orphans
 from config.quickstart.children import Child
 from config.quickstart.counts import Counts, count
-from config.quickstart.credentials import CREDENTIALS_FILE, KeptCredentials
 from config.quickstart.display import Display
-from config.quickstart.engines import ReferenceEngine, plan_engines
-from config.quickstart.ports import LOOPBACK, claim_port
+from config.quickstart.preparing import Plan, QuickstartFailed, System, prepare
 from config.quickstart.samples import SamplePosting, missing_samples, read_samples
 
 SAMPLES = Path("orchestrator", "samples", "alerts.jsonl")
@@ -32,22 +27,7 @@ READY_SECONDS = 60.0
 WATCH_SECONDS = 0.25
 COUNT_SECONDS = 1.0
 DATABASE_STOP_SECONDS = 20.0
-WEB_PROCESSES = 2
-WEB_THREADS = 8
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class QuickstartFailed(Exception):
-    """The system cannot run; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to run. ``port`` of the web server, 0 for any free one."""
-
-    port: int
-    demo: bool
-    worker: bool
 
 
 def run(plan: Plan, display: Display) -> None:
@@ -60,8 +40,9 @@ def run(plan: Plan, display: Display) -> None:
     children: list[Child] = []
     posting: SamplePosting | None = None
     with _signals_as_interrupts(), _only_one():
+        adopt_orphans()
         try:
-            system = _prepare(plan, display)
+            system = prepare(plan, display)
             children += system.children
             for child in children:
                 child.start()
@@ -76,106 +57,6 @@ def run(plan: Plan, display: Display) -> None:
             _end(children, posting)
             if children:
                 display.say("Everything has ended. The data is kept; the next start goes on with it.")
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """A prepared system: its address and token, the processes to start in this order, the first words to a person."""
-
-    address: str
-    webhook_token: str
-    children: list[Child]
-    welcome: str
-
-
-def _prepare(plan: Plan, display: Display) -> System:
-    if plan.demo and settings.HTTPS_ONLY:
-        raise QuickstartFailed(
-            "Plain HTTP is refused here (HTTPS_ONLY, which APP_MODE=LIVE turns on), so the sample alerts cannot be "
-            "posted. Use --no-demo."
-        )
-    port = claim_port(plan.port)
-    address = f"http://{LOOPBACK}:{port}"
-    kept = KeptCredentials(settings.RUN_DIR / CREDENTIALS_FILE)
-    display.say("Preparing the database …")
-    call_command("migrate", verbosity=0, interactive=False)
-    accounts = ensure_accounts(
-        kept,
-        admin_password=settings.ADMIN_PASSWORD,
-        api_token=settings.API_TOKEN,
-        webhook_token=settings.WEBHOOK_TOKEN,
-    )
-    kept.keep("address", address)
-    engines = plan_engines(kept, os.environ) if plan.demo else []
-    display.say("Starting " + ("the web server" if not plan.worker else "the web server and the worker") + " …")
-    return System(
-        address=address,
-        webhook_token=accounts.webhook_token,
-        children=_children(plan, port, address, engines, accounts),
-        welcome=_welcome(address, accounts, engines),
-    )
-
-
-def _children(plan: Plan, port: int, address: str, engines: list[ReferenceEngine], accounts: Accounts) -> list[Child]:
-    environment = {
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",
-        "RUN_DIR": str(settings.RUN_DIR),
-        "ORCHESTRATOR_URL": address,
-    }
-    if "EMBEDDED_POSTGRES_DIR" in settings.DATABASES["default"]:  # a relative one would be another one for a child
-        environment["EMBEDDED_POSTGRES_DIR"] = str(settings.DATABASES["default"]["EMBEDDED_POSTGRES_DIR"])
-    for engine in engines:
-        environment.update(engine.environment)
-
-    def child(name: str, log: str, *command: str) -> Child:
-        return Child(name, [sys.executable, *command], environment, settings.BASE_DIR, settings.RUN_DIR / log)
-
-    found = []
-    for engine in engines:
-        # A ledger belongs to one database: the source's id tells them apart.
-        ledger = settings.RUN_DIR / f"engine-{engine.name.lower()}-{accounts.source_id.hex[-8:]}.sqlite3"
-        found.append(
-            child(
-                f"reference engine {engine.name}",
-                f"engine-{engine.name.lower()}.log",
-                *("manage.py", "run_reference_engine", engine.name),
-                *("--port", str(engine.port), "--ledger", str(ledger)),
-            )
-        )
-    found.append(
-        child(
-            "web server",
-            "web.log",
-            *("-m", "granian", "--interface", "wsgi", "config.quickstart.web:application"),
-            *("--host", LOOPBACK, "--port", str(port), "--no-ws"),
-            *("--workers", str(WEB_PROCESSES), "--blocking-threads", str(WEB_THREADS)),
-            *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
-        )
-    )
-    if plan.worker:
-        found.append(child("worker", "worker.log", "manage.py", "run_orchestrator"))
-    return found
-
-
-def _welcome(address: str, accounts: Accounts, engines: list[ReferenceEngine]) -> str:
-    password = accounts.admin_password or "unchanged since you set it (manage.py changepassword admin sets another)"
-    token = accounts.webhook_token or "<the token that you set; only its hash is kept>"
-    lines = [
-        "",
-        f"  Dashboard and admin   {address}/admin/",
-        f"    user                {ADMIN_NAME}",
-        f"    password            {password}",
-        f"  API                   {address}/api/docs/",
-        f"    header              Authorization: Token {accounts.api_token}",
-        f"  TradingView webhook   {address}/webhooks/tradingview/{token}/",
-        *(f"  Reference engine {engine.name}    http://{LOOPBACK}:{engine.port}" for engine in engines),
-        f"  Logs                  {settings.RUN_DIR}",
-        "",
-        "  Ctrl-C ends everything.",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def _wait_until_ready(system: System, display: Display) -> None:
@@ -270,6 +151,7 @@ def _end(children: list[Child], posting: SamplePosting | None) -> None:
     directory = settings.DATABASES["default"].get("EMBEDDED_POSTGRES_DIR")
     if directory:
         leave_server(directory, stop_seconds=DATABASE_STOP_SECONDS)
+    bury_orphans()
 
 
 @contextmanager

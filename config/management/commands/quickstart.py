@@ -9,7 +9,8 @@ from django.db import DatabaseError
 
 from config.quickstart.display import make_display
 from config.quickstart.ports import HIGHEST_PORT, PortUnavailable
-from config.quickstart.running import Plan, QuickstartFailed, run
+from config.quickstart.preparing import Plan, QuickstartFailed
+from config.quickstart.running import run
 
 
 class Command(BaseCommand):
