@@ -17,7 +17,7 @@ from orchestrator.revisions import ChangedMeanwhile, current_revision
 REVISIONS_PER_PAGE = 50
 
 
-class PanelAdmin(ConstanceAdmin):
+class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no types
     """``constance.view_config`` may look, ``constance.change_config`` may save."""
 
     change_list_template = "panel/change_list.html"
@@ -59,7 +59,7 @@ class PanelAdmin(ConstanceAdmin):
             "opts": self.model._meta,  # noqa: SLF001 - Django documents it
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "panel/history.html", context)
 
     def _save(self, request: HttpRequest, form: PanelForm) -> None:

@@ -15,7 +15,7 @@ from orchestrator.revisions import record_revision
 CHANGED_BY = "cli"
 
 
-class PanelBackend(DatabaseBackend):
+class PanelBackend(DatabaseBackend):  # type: ignore[misc]  # constance has no types
     """Behind ``constance.config`` and ``manage.py constance``.
 
     Constance's own backend answers a failing database with the defaults, writes a row when an unset key is read, and

@@ -13,7 +13,7 @@ from orchestrator.panel.advice import advice
 from orchestrator.revisions import record_revision
 
 
-class PanelForm(ConstanceForm):
+class PanelForm(ConstanceForm):  # type: ignore[misc]  # constance has no types
     """Constance's form, but for how it saves."""
 
     def __init__(self, initial: dict[str, Any], request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -28,7 +28,7 @@ class PanelForm(ConstanceForm):
             return str(self.initial["version"])
 
     def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean()
+        cleaned: dict[str, Any] | None = super().clean()
         if not self.errors:
             try:
                 read_settings({key: self.cleaned_data[key] for key in CONSTANCE_KEYS})

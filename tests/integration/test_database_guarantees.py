@@ -236,7 +236,7 @@ def test_an_experiment_needs_its_signal() -> None:
     value=st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=10),
 )
 def test_nothing_of_an_alert_ever_changes(experiment: Experiment, column: str, value: str) -> None:
-    before = Signal.objects.filter(pk=experiment.signal_id).values().get()
+    before: dict[str, Any] = dict(Signal.objects.filter(pk=experiment.signal_id).values().get())
     if value != before[column]:
         refused(f"UPDATE signals SET {column} = %s WHERE signal_id = %s", [value, experiment.signal_id])
     assert Signal.objects.filter(pk=experiment.signal_id).values().get() == before

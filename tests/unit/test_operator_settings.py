@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
 from orchestrator.domain.operator_settings import READERS, SenselessSetting, read_setting, read_settings
 
-SENSELESS = {
+SENSELESS: dict[str, list[Any]] = {
     "SPLIT_PERCENTAGE": [
         "0.5", 0.5, 50.0, Decimal(50), True, False, "1e2", "50%", "-1", -1, "101", 101, "", " ", None, "fifty", "\u0665\u0660", "5_0",
         "0x10", "+5", "1 0", [50], {"a": 1}, 10**5000, "9" * 5000, "nan", float("nan"), float("inf"), "5\x000", b"50",

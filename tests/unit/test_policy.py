@@ -140,7 +140,7 @@ def test_at_most_one_engine_executes_and_the_other_is_its_shadow(case: Case) -> 
     if decision.executed_engine is None:
         assert decision.shadow_engine is ShadowEngine.BOTH
     else:
-        assert decision.shadow_engine == decision.executed_engine.other
+        assert decision.shadow_engine.value == decision.executed_engine.other.value
 
 
 @pytest.mark.requirement("3.4", "property-11")
