@@ -1,14 +1,15 @@
 """``POST /api/v1/engines/<A|B>/events/``: a signed fact from an engine goes into the inbox."""
 
-from typing import Any
-
 import structlog
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, JsonResponse
+from django.http.request import UnreadablePostError
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from config.problems import PROBLEM_JSON, problem
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.signing import BadSignature, verify
 from orchestrator.events import LONGEST_MESSAGE_ID, UnreadableEvent, read_event, store_event
@@ -26,9 +27,10 @@ class EngineEventView(View):
     http_method_names = ("post", "options")
 
     def post(self, request: HttpRequest, engine: str) -> JsonResponse:  # noqa: PLR0911 - one return per answer
-        if int(request.headers.get("content-length") or 0) > MAX_EVENT_BYTES:
-            return _problem(413, "too_large", f"The event is larger than {MAX_EVENT_BYTES} bytes.")
-        body = request.read(MAX_EVENT_BYTES + 1)
+        try:
+            body = request.read(MAX_EVENT_BYTES + 1)
+        except UnreadablePostError:
+            return _problem(400, "unreadable", "The request ended before its body did.")
         if len(body) > MAX_EVENT_BYTES:
             return _problem(413, "too_large", f"The event is larger than {MAX_EVENT_BYTES} bytes.")
         try:
@@ -46,16 +48,16 @@ class EngineEventView(View):
         except UnreadableEvent as error:
             log.warning("event.refused", engine=engine, message_id=message_id, reason=str(error))
             return _problem(400, "unreadable", str(error))
-        stored = store_event(Engine(engine), message_id, reading)
+        try:
+            stored = store_event(Engine(engine), message_id, reading)
+        except DatabaseError as error:
+            log.warning("event.database_unavailable", engine=engine, message_id=message_id, exc_info=error)
+            return _problem(503, "unavailable", "The database cannot take the event at the moment; send it again.")
         wake_workers()
         if not stored.is_known:
             return _problem(404, "unknown_reference", "Stored, but it refers to nothing that this engine was asked.")
         return JsonResponse({"event_id": str(stored.event_id)}, status=202 if stored.is_new else 200)
 
 
-def _problem(status: int, code: str, detail: str, **more: Any) -> JsonResponse:
-    return JsonResponse(
-        {"type": "about:blank", "status": status, "code": code, "detail": detail, **more},
-        status=status,
-        content_type="application/problem+json",
-    )
+def _problem(status: int, code: str, detail: str) -> JsonResponse:
+    return JsonResponse({**problem(status, detail=detail), "code": code}, status=status, content_type=PROBLEM_JSON)

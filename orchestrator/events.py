@@ -1,6 +1,6 @@
 """The inbox: what engines report is stored first, unique by engine and message, and applied afterwards, in any order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.execution import Filled, UnreadableExecution, read_fill
 from orchestrator.domain.strict_json import UnreadableJson, member_text, read_object
 from orchestrator.domain.vocabulary import CallKind, Engine, EventType, IncidentKind, Verdict
@@ -19,6 +20,7 @@ from orchestrator.permits import settle_filled, settle_not_executed
 from orchestrator.queue import lock_experiments
 from orchestrator.recommendations import Received, record_recommendations
 from orchestrator.trades import record_unauthorised_fill
+from webhooks.canonical import sha256_hex
 
 log = structlog.get_logger(__name__)
 
@@ -68,26 +70,26 @@ def read_event(body: bytes) -> Reading:
 def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
     """Store an event before anything is done about it; one that refers to nothing we know gets an incident as well."""
     with transaction.atomic():
-        experiment_id = _experiment_of(engine, reading)
-        is_known = experiment_id is not None
+        reference = _refers_to(engine, reading)
+        is_pending = reference.experiment_id is not None or reading.type is EventType.EXECUTION_FILLED
         event = EngineEvent(
             engine=engine.value,
             message_id=message_id,
             type=reading.type.value,
             body=reading.text,
-            experiment_id=experiment_id,
-            verdict=None if is_known or reading.type is EventType.EXECUTION_FILLED else Verdict.UNMATCHED.value,
-            detail="" if is_known else "It refers to nothing that this engine was asked.",
+            experiment_id=reference.experiment_id,
+            verdict=None if is_pending else Verdict.UNMATCHED.value,
+            detail="" if is_pending else "It refers to nothing that this engine was asked.",
         )
         EngineEvent.objects.bulk_create([event], ignore_conflicts=True)
         stored = EngineEvent.objects.get(engine=engine.value, message_id=message_id)
         if stored.id == event.id:
-            if not is_known:
+            if reference.experiment_id is None:
                 open_unmatched(stored, "It refers to an experiment or permit that this engine has nothing to do with.")
         elif stored.body != reading.text:
             open_incident(
                 IncidentKind.CONFLICTING_EVENT,
-                subject=f"event:{stored.id}",
+                subject=f"event:{stored.id}:{sha256_hex(reading.text)[:16]}",
                 experiment_id=stored.experiment_id,
                 detail={
                     "what": f"Engine {engine} sent message {message_id} twice with different content; the first stands.",
@@ -95,7 +97,7 @@ def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
                     "second": reading.text[:4000],
                 },
             )
-    return Stored(stored.id, is_new=stored.id == event.id, is_known=stored.verdict != Verdict.UNMATCHED)
+    return Stored(stored.id, is_new=stored.id == event.id, is_known=reference.is_known)
 
 
 def apply_events(*, limit: int = 200) -> int:
@@ -106,11 +108,10 @@ def apply_events(*, limit: int = 200) -> int:
         .order_by("received_at", "id")[:limit]
     )
     answers = [event for event in pending if event.type == EventType.RECOMMENDATION_COMPLETED]
-    for event in answers:
-        _apply_recommendation(event)
+    apply_or_take_apart(answers, _apply_recommendations, give_up_event)
     for event in pending:
         if event.type in _APPLY:
-            _apply_execution(event)
+            apply_or_take_apart([event], _apply_execution, give_up_event)
     return len(pending)
 
 
@@ -145,32 +146,63 @@ def open_conflict(event: EngineEvent, sentence: str) -> None:
     )
 
 
-def _apply_recommendation(event: EngineEvent) -> None:
-    assert event.experiment_id is not None  # noqa: S101 - only a matched event is pending
-    [recorded] = record_recommendations(
-        [
+def give_up_event(event: EngineEvent, error: Exception) -> None:
+    """Keep an event that cannot be applied as an incident, so that it holds up nothing else."""
+    log.error(
+        "event.failed",
+        experiment_id=str(event.experiment_id),
+        engine=event.engine,
+        message_id=event.message_id,
+        exc_info=error,
+    )
+    sentence = f"The event could not be applied: {type(error).__name__}: {error}"[:2000]
+    with transaction.atomic():
+        open_conflict(event, sentence)
+        close_event(event, Verdict.CONFLICT, sentence)
+
+
+def pending_under_lock(events: Sequence[EngineEvent]) -> list[EngineEvent]:
+    """Lock the experiments of ``events``, and return those that nobody has applied in the meantime, oldest first."""
+    lock_experiments([event.experiment_id for event in events if event.experiment_id is not None])
+    return list(
+        EngineEvent.objects.filter(pk__in=[event.pk for event in events], verdict=None)
+        .order_by("received_at", "id")
+        .select_for_update(of=("self",), no_key=True)
+    )
+
+
+def _apply_recommendations(events: Sequence[EngineEvent]) -> int:
+    with transaction.atomic():
+        mine = pending_under_lock(events)
+        answers = [
             Received(
                 experiment_id=event.experiment_id,
                 engine=Engine(event.engine),
                 body=member_text(event.body, "data").encode(),
                 received_at=event.received_at,
             )
+            for event in mine
+            if event.experiment_id is not None  # only a matched answer is pending
         ]
-    )
-    if recorded.problem:
-        close_event(event, Verdict.CONFLICT, recorded.problem)
-    else:
-        close_event(event, Verdict.APPLIED if recorded.is_new else Verdict.DUPLICATE, "")
+        for event, recorded in zip(mine, record_recommendations(answers), strict=True):
+            if recorded.problem:
+                close_event(event, Verdict.CONFLICT, recorded.problem)
+            else:
+                close_event(event, Verdict.APPLIED if recorded.is_new else Verdict.DUPLICATE, "")
+    return len(mine)
 
 
-def _apply_execution(event: EngineEvent) -> None:
-    data = read_object(event.body)["data"]
-    try:
-        verdict, sentence = _APPLY[event.type](event, data)
-    except UnreadableExecution as error:
-        verdict, sentence = Verdict.CONFLICT, f"The event cannot be used: {error}."
-        open_conflict(event, sentence)
-    close_event(event, verdict, sentence)
+def _apply_execution(events: Sequence[EngineEvent]) -> int:
+    with transaction.atomic():
+        for event in pending_under_lock(events):
+            data = read_object(event.body)["data"]
+            try:
+                verdict, sentence = _APPLY[event.type](event, data)
+            except UnreadableExecution as error:
+                verdict, sentence = Verdict.CONFLICT, f"The event cannot be used: {error}."
+                open_conflict(event, sentence)
+            close_event(event, verdict, sentence)
+    return len(events)
 
 
 def _apply_filled(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict, str]:
@@ -179,10 +211,8 @@ def _apply_filled(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict,
     if permit is not None:
         return settle_filled(permit.permit_id, Filled(fill), by=f"event {event.message_id}")
     if event.experiment_id is not None:
-        with transaction.atomic():
-            lock_experiments([event.experiment_id])
-            experiment = Experiment.objects.get(pk=event.experiment_id)
-            record_unauthorised_fill(experiment, event.engine, fill, why="there is no such permit")
+        experiment = Experiment.objects.get(pk=event.experiment_id)
+        record_unauthorised_fill(experiment, event.engine, fill, why="it has no such permit")
         return Verdict.CONFLICT, "A real trade without a permit."
     open_incident(
         IncidentKind.UNAUTHORISED_EXECUTION,
@@ -210,21 +240,41 @@ _APPLY: Mapping[str, Callable[[EngineEvent, Mapping[str, Any]], tuple[Verdict, s
 }
 
 
-def _experiment_of(engine: Engine, reading: Reading) -> UUID | None:
-    """Return the experiment an event is about; an engine can speak only for its own calls and permits."""
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The experiment an event belongs to; ``is_known`` when all that it refers to is this engine's own."""
+
+    experiment_id: UUID | None
+    is_known: bool
+
+
+def _refers_to(engine: Engine, reading: Reading) -> _Reference:
+    """Return what an event is about; an engine can speak only for its own calls and permits.
+
+    But a real trade belongs to its experiment whoever reports it and whatever permit it names.
+    """
+    data = reading.data
     if reading.type in (EventType.EXECUTION_FILLED, EventType.EXECUTION_REJECTED):
-        permit = _permit_of(engine, reading.data)
+        permit = _permit_of(engine, data)
         if permit is not None:
-            return permit.experiment_id
+            return _Reference(permit.experiment_id, is_known=True)
         if reading.type is EventType.EXECUTION_REJECTED:
-            return None
-    named = _uuid(reading.data.get("experiment_id"))
+            return _Reference(None, is_known=False)
+        named = _uuid(data.get("permit_id"))
+        of_other = named and ExecutionPermit.objects.filter(permit_id=named).first()
+        experiment_id = of_other.experiment_id if of_other else _asked(engine, data)
+        return _Reference(experiment_id, is_known=experiment_id is not None and data.get("permit_id") is None)
+    experiment_id = _asked(engine, data)
+    return _Reference(experiment_id, is_known=experiment_id is not None)
+
+
+def _asked(engine: Engine, data: Mapping[str, Any]) -> UUID | None:
+    """Return the experiment that ``data`` names, if this engine was asked about it."""
+    named = _uuid(data.get("experiment_id"))
     if named is None:
         return None
-    asked = EngineCall.objects.filter(
-        experiment_id=named, engine=engine.value, kind=CallKind.RECOMMENDATION.value
-    ).exists()
-    return named if asked else None
+    calls = EngineCall.objects.filter(experiment_id=named, engine=engine.value, kind=CallKind.RECOMMENDATION.value)
+    return named if calls.exists() else None
 
 
 def _permit_of(engine: Engine, data: Mapping[str, Any]) -> ExecutionPermit | None:

@@ -6,8 +6,9 @@ Moves are compare-and-set; the engine's word is a fact and is recorded whoever h
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -16,6 +17,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
+from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.execution import (
     Accepted,
     ExecutionWord,
@@ -45,6 +47,7 @@ from orchestrator.trades import record_fill
 log = structlog.get_logger(__name__)
 
 ASK_AGAIN_SECONDS = 2.0
+LONGEST_ASK_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,15 @@ class ExecutionAnswer:
 
 
 def record_execution_answer(answer: ExecutionAnswer) -> None:
-    """Record what an engine said to an execution, to its repetition or to a question about it."""
+    """Record what an engine said to an execution, to its repetition or to a question about it.
+
+    An answer that cannot be recorded becomes an incident and holds up no other; its permit is doubted when its lease ends.
+    """
+    apply_or_take_apart([answer], _record_answer, _give_up_answer)
+
+
+def _record_answer(answers: Sequence[ExecutionAnswer]) -> int:
+    [answer] = answers
     permit = answer.permit
     if isinstance(answer.outcome, Reply):
         try:
@@ -73,6 +84,7 @@ def record_execution_answer(answer: ExecutionAnswer) -> None:
         _return_to_granted(permit, str(answer.outcome))
     else:
         _nothing_known(answer, str(answer.outcome))
+    return 1
 
 
 def settle_filled(permit_id: UUID, word: Filled, *, by: str) -> tuple[Verdict, str]:
@@ -85,12 +97,13 @@ def settle_filled(permit_id: UUID, word: Filled, *, by: str) -> tuple[Verdict, s
         verdict, sentence = record_fill(permit, word.fill, by=by)
         if verdict is Verdict.APPLIED:
             _settle(permit, PermitState.EXECUTED, by=by, detail=sentence)
-            if word.exit is not None:
-                _store_exit(permit, word)
         elif verdict is Verdict.CONFLICT and permit.state == PermitState.GRANTED:
             _settle(permit, PermitState.VOID, by=by, detail=sentence)
         elif verdict is Verdict.CONFLICT and permit.state == PermitState.ARMED:
             _settle(permit, PermitState.UNKNOWN, by="", detail=sentence)
+        # the fill may be known already, from an event, when a query brings its exit along
+        if word.exit is not None and verdict in (Verdict.APPLIED, Verdict.DUPLICATE):
+            _store_exit(permit, word)
     if verdict is Verdict.APPLIED:
         _log_resolved(permit, PermitState.EXECUTED, by=by)
     return verdict, sentence
@@ -151,35 +164,62 @@ def _record_word(answer: ExecutionAnswer, word: ExecutionWord) -> None:
     match word:
         case Filled():
             settle_filled(permit.permit_id, word, by=by)
-        case Rejected() if answer.is_resend:
-            # a refusal of a retry proves nothing about the first attempt
-            put_back_permit(permit, wait_seconds=ASK_AGAIN_SECONDS, detail=f"a repetition was refused: {word.reason}")
         case Rejected():
-            settle_not_executed(permit.permit_id, by=by, reason=word.reason)
+            _refused(answer, word, by=by)
         case Accepted():
             _note_accepted(permit)
         case NeverSeen():
             _not_found(permit)
 
 
+def _refused(answer: ExecutionAnswer, word: Rejected, *, by: str) -> None:
+    """Judge a refusal: it settles the permit when it answers the only request there was, or a question about them all.
+
+    A refusal of a retry proves nothing about the first attempt; once there was a retry, nor does a refusal of the first.
+    """
+    with transaction.atomic():
+        attempts = _locked(answer.permit.permit_id).attempts
+        if answer.is_query or (attempts == answer.permit.attempts and not answer.is_resend):
+            settle_not_executed(answer.permit.permit_id, by=by, reason=word.reason)
+            return
+    reason = f"attempt {answer.permit.attempts} of {attempts} was refused: {word.reason}"
+    put_back_permit(answer.permit, wait_seconds=_ask_again_seconds(answer.permit), detail=reason)
+
+
 def _not_found(permit: ExecutionPermit) -> None:
-    """Judge "not found": a proof only from an engine that honours not_after, asked after not_after and the margin."""
+    """Judge "not found": a proof only from an engine that honours not_after, asked after not_after and the margin.
+
+    From an engine that had accepted the permit it is a contradiction, and proves nothing at all.
+    """
     deadline = permit.not_after + timedelta(seconds=settings.CLOCK_MARGIN_SECONDS)
-    asked_at = getattr(permit, "asked_at", None)
-    if settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline:
+    asked_at: datetime | None = getattr(permit, "asked_at", None)
+    if permit.accepted_at is not None:
+        put_back_permit(
+            permit,
+            wait_seconds=_ask_again_seconds(permit),
+            detail="not found, which contradicts that the engine had accepted it",
+        )
+    elif settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline:
         settle_not_executed(
             permit.permit_id,
             by=f"engine {permit.engine}",
             reason="The engine had never seen it after not_after had passed, and it honours not_after.",
         )
     else:
-        put_back_permit(permit, wait_seconds=ASK_AGAIN_SECONDS, detail="not found, which proves nothing yet")
+        put_back_permit(permit, wait_seconds=_ask_again_seconds(permit), detail="not found, which proves nothing yet")
+
+
+def _ask_again_seconds(permit: ExecutionPermit) -> float:
+    """Return the seconds until the next question or repetition: a tenth of the time it has been unsettled, 2 to 60."""
+    asked_at: datetime | None = getattr(permit, "asked_at", None)
+    waited = (asked_at - permit.armed_at).total_seconds() if asked_at and permit.armed_at else 0.0
+    return min(max(waited / 10, ASK_AGAIN_SECONDS), LONGEST_ASK_AGAIN_SECONDS)
 
 
 def _nothing_known(answer: ExecutionAnswer, reason: str) -> None:
     permit = answer.permit
     if permit.state == PermitState.UNKNOWN or answer.is_query:
-        put_back_permit(permit, wait_seconds=max(back_off(permit.attempts), ASK_AGAIN_SECONDS), detail=reason)
+        put_back_permit(permit, wait_seconds=_ask_again_seconds(permit), detail=reason)
         return
     with transaction.atomic():
         lock_experiments([permit.experiment_id])
@@ -206,35 +246,42 @@ def _return_to_granted(permit: ExecutionPermit, reason: str) -> None:
 
 
 def _note_accepted(permit: ExecutionPermit) -> None:
-    ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
+    held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
         accepted_at=permit.accepted_at or Now(),
         lease="",
         lease_expires_at=None,
-        next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
+        next_attempt_at=in_seconds(_ask_again_seconds(permit)),
         detail="the engine accepted it",
     )
+    if not held:
+        # another worker doubts it by now, but that the engine took it on is a fact: it is not sent again
+        ExecutionPermit.objects.filter(pk=permit.pk, state=PermitState.UNKNOWN, accepted_at=None).update(
+            accepted_at=Now()
+        )
 
 
 def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str, detail: str) -> int:
-    """Move every candidate to ``state``, each as a compare-and-set under the lock of its experiment."""
-    found = list(candidates.order_by("permit_id")[:500])
-    if not found:
-        return 0
-    with transaction.atomic():
-        lock_experiments([permit.experiment_id for permit in found])
-        held = {permit.permit_id: permit.fence for permit in candidates.filter(pk__in=[one.pk for one in found])}
-        moved = [permit for permit in found if held.get(permit.permit_id) == permit.fence]
+    """Move every candidate to ``state``, each under the lock of its experiment and of its own row."""
+
+    def move(found: Sequence[ExecutionPermit]) -> int:
+        with transaction.atomic():
+            lock_experiments([permit.experiment_id for permit in found])
+            # what another worker settled, sent or put back in the meantime is no candidate any more
+            mine = candidates.filter(pk__in=[permit.pk for permit in found]).order_by("permit_id")
+            moved = list(mine.select_related("experiment").select_for_update(of=("self",), no_key=True))
+            for permit in moved:
+                _settle(permit, state, by=by, detail=detail)
         for permit in moved:
-            _settle(permit, state, by=by, detail=detail)
-    for permit in moved:
-        _log_resolved(permit, state, by=by or "worker")
-    return len(moved)
+            _log_resolved(permit, state, by=by or "worker")
+        return len(moved)
+
+    return apply_or_take_apart(list(candidates.order_by("permit_id")[:500]), move, _give_up_permit)
 
 
 def _settle(permit: ExecutionPermit, state: PermitState, *, by: str, detail: str) -> None:
-    """Make the move, and what follows from it in the experiment; the caller holds the experiment's lock."""
+    """Make the move, and what follows from it in the experiment; the caller holds both locks."""
     is_final = state is not PermitState.UNKNOWN
-    moved = ExecutionPermit.objects.filter(pk=permit.pk, state=permit.state).update(
+    moved = ExecutionPermit.objects.filter(pk=permit.pk, state=permit.state, fence=permit.fence).update(
         state=state,
         fence=F("fence") + 1,
         lease="",
@@ -244,7 +291,7 @@ def _settle(permit: ExecutionPermit, state: PermitState, *, by: str, detail: str
         resolved_by=by[:150],
         detail=detail[:2000],
     )
-    assert moved == 1, "the permit moved although its experiment was locked"  # noqa: S101
+    assert moved == 1, "the permit moved although its row was locked"  # noqa: S101
     if not is_final:
         _open_unknown(permit, detail)
         return
@@ -279,7 +326,7 @@ def _store_exit(permit: ExecutionPermit, word: Filled) -> None:
                 engine=permit.engine,
                 message_id=f"query:{permit.permit_id}",
                 type=EventType.TRADE_EXITED.value,
-                body=json.dumps(body, default=str),
+                body=json.dumps(body, default=float),
                 experiment_id=permit.experiment_id,
             )
         ],
@@ -303,10 +350,31 @@ def _open_unknown(permit: ExecutionPermit, reason: str) -> None:
 
 
 def _locked(permit_id: UUID) -> ExecutionPermit:
-    permit = ExecutionPermit.objects.select_related("experiment").get(pk=permit_id)
-    lock_experiments([permit.experiment_id])
-    permit.refresh_from_db()
-    return permit
+    """Return a permit that nobody moves until the transaction ends: neither a fact, nor a claim, nor a sweep."""
+    lock_experiments(list(ExecutionPermit.objects.filter(pk=permit_id).values_list("experiment_id", flat=True)))
+    permits = ExecutionPermit.objects.select_related("experiment").select_for_update(of=("self",), no_key=True)
+    return permits.get(pk=permit_id)
+
+
+def _give_up_answer(answer: ExecutionAnswer, error: Exception) -> None:
+    said = printable(answer.outcome.body) if isinstance(answer.outcome, Reply) else str(answer.outcome)
+    _give_up_permit(answer.permit, error, said=said)
+
+
+def _give_up_permit(permit: ExecutionPermit, error: Exception, *, said: str = "") -> None:
+    """Keep what cannot be recorded about a permit as an incident, so that it holds up nothing else."""
+    log.error("permit.failed", experiment_id=str(permit.experiment_id), permit_id=str(permit.permit_id), exc_info=error)
+    open_incident(
+        IncidentKind.POISON_WORK,
+        subject=f"permit:{permit.permit_id}",
+        experiment_id=permit.experiment_id,
+        permit_id=permit.permit_id,
+        detail={
+            "what": f"What is known of engine {permit.engine}'s execution could not be recorded.",
+            "error": f"{type(error).__name__}: {error}"[:2000],
+            "answer": said,
+        },
+    )
 
 
 def _log_resolved(permit: ExecutionPermit, state: PermitState, *, by: str) -> None:

@@ -17,7 +17,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from config.keys import new_key
-from orchestrator.domain.vocabulary import CallState, Engine, Verdict
+from orchestrator.domain.vocabulary import CallState, Engine, EventType, Verdict
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit
 from orchestrator.revisions import POLICY_LOCK
 from webhooks.models import Signal
@@ -32,27 +32,35 @@ def back_off(attempts: int) -> float:
 
 
 def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
-    """Take up to ``limit`` signals that nobody holds; each comes back with its lock and its counted attempt.
+    """Take up to ``limit`` new signals that nobody holds, and after them one that was taken up before and not finished.
 
-    Served by the partial index over unprocessed signals.
+    Each comes back with its lock and its counted attempt. What may have killed its worker is claimed by ones: claimed
+    with others, it would use up their attempts as well. Served by the partial index over unprocessed signals.
     """
-    return list(
-        Signal.objects.raw(
-            """
-            UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
-                   lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-             WHERE signal_id IN (
-                   SELECT signal_id FROM signals
-                    WHERE NOT processed AND parked_at IS NULL
-                      AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
-                      AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
-                    ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-            RETURNING *
-            """,
-            {"lock": new_key(), "lease": lease_seconds, "limit": limit},
-        )
+    claimed = Signal.objects.raw(
+        """
+        WITH due AS MATERIALIZED (
+               SELECT signal_id FROM signals
+                WHERE NOT processed AND parked_at IS NULL AND attempts = 0
+                  AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+                  AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
+                ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+             again AS MATERIALIZED (
+               SELECT signal_id FROM signals
+                WHERE NOT processed AND parked_at IS NULL AND attempts > 0
+                  AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+                  AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
+                ORDER BY received_at, signal_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+        UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
+               lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+          FROM (SELECT signal_id FROM due UNION ALL SELECT signal_id FROM again) AS mine
+         WHERE signals.signal_id = mine.signal_id
+           AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
+        RETURNING signals.*
+        """,
+        {"lock": new_key(), "lease": lease_seconds, "limit": limit},
     )
+    return sorted(claimed, key=lambda signal: (signal.attempts > 1, signal.received_at, signal.signal_id))
 
 
 def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
@@ -66,7 +74,7 @@ def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
              WHERE signal_id = %(signal_id)s AND processing_lock = %(lock)s AND NOT processed
             """,
             {
-                "error": error[:2000],
+                "error": error,
                 "wait": back_off(signal.attempts),
                 "park": park,
                 "signal_id": signal.signal_id,
@@ -79,31 +87,33 @@ def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
 def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[EngineCall]:
     """Take up to ``limit`` calls to one engine that are due; an accepted one stays accepted and is asked about.
 
-    A trade's exit is told only after the trade itself was. Served by the index ``calls_to_make``.
+    Each comes back with ``seconds_left`` until its deadline. A trade's exit is told only after the trade itself was.
+    Served by the index ``calls_to_make``.
     """
-    return list(
-        EngineCall.objects.raw(
-            """
-            UPDATE engine_calls SET attempts = attempts + 1, fence = fence + 1, lease = %(lease)s,
-                   state = CASE WHEN state = 'ACCEPTED' THEN state ELSE 'SENT' END,
-                   sent_at = COALESCE(sent_at, clock_timestamp()),
-                   lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
-                   next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
-             WHERE id IN (
-                   SELECT id FROM engine_calls AS call
-                    WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
-                      AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
-                      AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
-                          SELECT FROM engine_calls AS told
-                           WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
-                             AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
-                    ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-            RETURNING *, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
-            """,
-            {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
-        )
+    claimed = EngineCall.objects.raw(
+        """
+        WITH due AS MATERIALIZED (
+               SELECT id FROM engine_calls AS call
+                WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+                  AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                  AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
+                      SELECT FROM engine_calls AS told
+                       WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
+                         AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
+                ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        UPDATE engine_calls AS call SET attempts = attempts + 1, fence = fence + 1, lease = %(lease)s,
+               state = CASE WHEN state = 'ACCEPTED' THEN state ELSE 'SENT' END,
+               sent_at = COALESCE(sent_at, clock_timestamp()),
+               lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+               next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+          FROM due
+         WHERE call.id = due.id
+           AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
+        RETURNING call.*, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
+        """,
+        {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
     )
+    return sorted(claimed, key=lambda call: call.id)
 
 
 def put_back_call(
@@ -145,8 +155,8 @@ def overdue_calls(*, limit: int = 500) -> list[EngineCall]:
     )
 
 
-def fail_calls(calls: Sequence[EngineCall], *, error: str) -> None:
-    """End calls for good, unless they moved on since they were read."""
+def fail_calls(calls: Sequence[EngineCall], *, error: str) -> set[UUID]:
+    """End calls for good, unless they moved on since they were read; return the ids of those that ended."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -156,9 +166,11 @@ def fail_calls(calls: Sequence[EngineCall], *, error: str) -> None:
               FROM unnest(%s::uuid[], %s::bigint[]) AS held (id, fence)
              WHERE engine_calls.id = held.id AND engine_calls.fence = held.fence
                AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+            RETURNING engine_calls.id
             """,
             [error[:2000], [call.id for call in calls], [call.fence for call in calls]],
         )
+        return {call_id for (call_id,) in cursor.fetchall()}
 
 
 def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
@@ -178,6 +190,7 @@ def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
 def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[ExecutionPermit]:
     """Move up to ``limit`` permits from GRANTED to ARMED, unless trading is halted; committed when this returns.
 
+    Each comes back with ``seconds_left`` until its not_after.
     The shared lock puts this in one order with the saving of the panel: who arms after a halt was saved sees it.
     """
     with transaction.atomic(), connection.cursor() as cursor:
@@ -187,19 +200,20 @@ def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
         return list(
             ExecutionPermit.objects.raw(
                 """
-                UPDATE execution_permits
-                   SET state = 'ARMED', armed_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1,
-                       lease = %(lease)s,
-                       lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
-                       next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
-                 WHERE permit_id IN (
+                WITH due AS MATERIALIZED (
                        SELECT permit_id FROM execution_permits
                         WHERE state = 'GRANTED' AND engine = %(engine)s
                           AND next_attempt_at <= clock_timestamp() AND not_after > clock_timestamp()
                         ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-                   AND state = 'GRANTED' AND not_after > clock_timestamp()
+                UPDATE execution_permits AS permit
+                   SET state = 'ARMED', armed_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1,
+                       lease = %(lease)s,
+                       lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+                       next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+                  FROM due
+                 WHERE permit.permit_id = due.permit_id AND state = 'GRANTED' AND not_after > clock_timestamp()
                    AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
-                RETURNING *
+                RETURNING permit.*, EXTRACT(EPOCH FROM not_after - clock_timestamp())::float AS seconds_left
                 """,
                 {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
             )
@@ -211,28 +225,36 @@ def claim_unsettled(
 ) -> list[ExecutionPermit]:
     """Take permits whose execution is not known yet, to ask about them or, where the engine deduplicates, to send again.
 
-    Each comes back with ``asked_at`` (the database clock before anything is asked) and ``resend``.
+    Each comes back with ``asked_at`` (the database clock before anything is asked), ``resend`` and ``seconds_left``
+    until its not_after. What the engine has accepted is not sent again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [POLICY_LOCK])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'on', TRUE)", [POLICY_LOCK]
+        )
         return list(
             ExecutionPermit.objects.raw(
                 """
+                WITH due AS MATERIALIZED (
+                       SELECT permit_id,
+                              (%(idempotent)s AND state = 'UNKNOWN' AND accepted_at IS NULL
+                               AND not_after > clock_timestamp()
+                               AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
+                              ) AS resend
+                         FROM execution_permits
+                        WHERE engine = %(engine)s AND next_attempt_at <= clock_timestamp()
+                          AND (state = 'UNKNOWN' OR (state = 'ARMED' AND accepted_at IS NOT NULL))
+                          AND (%(queryable)s
+                               OR (state = 'UNKNOWN' AND accepted_at IS NULL AND not_after > clock_timestamp()))
+                        ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
                 UPDATE execution_permits AS permit
                    SET fence = fence + 1, attempts = attempts + due.resend::int, lease = %(lease)s,
                        lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
                        next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
-                  FROM (SELECT permit_id,
-                               (%(idempotent)s AND state = 'UNKNOWN' AND not_after > clock_timestamp()
-                                AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
-                               ) AS resend
-                          FROM execution_permits
-                         WHERE engine = %(engine)s AND next_attempt_at <= clock_timestamp()
-                           AND (state = 'UNKNOWN' OR (state = 'ARMED' AND accepted_at IS NOT NULL))
-                           AND (%(queryable)s OR (state = 'UNKNOWN' AND not_after > clock_timestamp()))
-                         ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS due
+                  FROM due
                  WHERE permit.permit_id = due.permit_id AND (due.resend OR %(queryable)s)
-                RETURNING permit.*, due.resend, clock_timestamp() AS asked_at
+                RETURNING permit.*, due.resend, clock_timestamp() AS asked_at,
+                          EXTRACT(EPOCH FROM not_after - clock_timestamp())::float AS seconds_left
                 """,
                 {
                     "engine": engine.value,
@@ -260,6 +282,13 @@ def reconsider_events(experiment_ids: Sequence[UUID]) -> None:
     EngineEvent.objects.filter(experiment_id__in=experiment_ids, verdict=Verdict.WAITING).update(
         verdict=None, applied_at=None
     )
+
+
+def reconsider_unmatched_exits(experiment_id: UUID, *, engine: str) -> None:
+    """A real trade of this engine turned up that nobody expected: look again at the exits that found no trade."""
+    EngineEvent.objects.filter(
+        experiment_id=experiment_id, engine=engine, type=EventType.TRADE_EXITED, verdict=Verdict.UNMATCHED
+    ).update(verdict=None, applied_at=None)
 
 
 def lock_experiments(experiment_ids: Sequence[UUID]) -> None:

@@ -12,6 +12,7 @@ from orchestrator.domain.transitions import PERMIT_MOVES, sources
 from orchestrator.domain.vocabulary import IncidentKind, PermitState, Verdict
 from orchestrator.incidents import open_incident
 from orchestrator.models import ExecutionPermit, Experiment, RealTrade, Recommendation
+from orchestrator.queue import reconsider_unmatched_exits
 
 log = structlog.get_logger(__name__)
 
@@ -19,14 +20,16 @@ log = structlog.get_logger(__name__)
 def record_fill(permit: ExecutionPermit, fill: Fill, *, by: str) -> tuple[Verdict, str]:
     """Record a fill of a permit; the caller holds the experiment's lock and moves the permit when it is APPLIED.
 
-    A fill of a permit that was never sent, or that ended without execution, is a real trade that nobody authorised.
+    A fill of a permit that was never sent, that ended without execution, or that was used up by another trade, is a real
+    trade that nobody authorised.
     """
     known = RealTrade.objects.filter(engine=permit.engine, external_id=fill.external_id).first()
-    if permit.state == PermitState.EXECUTED:
-        return _compare(permit, fill, by=by)
+    may_execute = permit.state in sources(PERMIT_MOVES, PermitState.EXECUTED)
     if known is not None:
+        if known.experiment_id == permit.experiment_id and not may_execute:
+            return _compare(known, permit, fill, by=by)
         return _conflict(permit, fill, f"{by} reports a fill under a reference that belongs to another trade.")
-    if permit.state not in sources(PERMIT_MOVES, PermitState.EXECUTED):
+    if not may_execute:
         record_unauthorised_fill(
             permit.experiment, permit.engine, fill, why=f"its permit was {permit.state}", permit=permit
         )
@@ -38,9 +41,13 @@ def record_fill(permit: ExecutionPermit, fill: Fill, *, by: str) -> tuple[Verdic
 def record_unauthorised_fill(
     experiment: Experiment, engine: str, fill: Fill, *, why: str, permit: ExecutionPermit | None = None
 ) -> None:
-    """Store a real trade without authorisation as what it is, and call an operator with the highest severity."""
+    """Store a real trade without authorisation as what it is, and call an operator with the highest severity.
+
+    Its exit may have come before it and found nothing; that is looked at again.
+    """
     if not RealTrade.objects.filter(engine=engine, external_id=fill.external_id).exists():
         _store(experiment, engine, fill, permit=None)
+        reconsider_unmatched_exits(experiment.experiment_id, engine=engine)
     open_incident(
         IncidentKind.UNAUTHORISED_EXECUTION,
         subject=f"{engine}:{fill.external_id}"[:200],
@@ -74,8 +81,7 @@ def _store(experiment: Experiment, engine: str, fill: Fill, *, permit: Execution
     )
 
 
-def _compare(permit: ExecutionPermit, fill: Fill, *, by: str) -> tuple[Verdict, str]:
-    recorded = RealTrade.objects.get(permit=permit)
+def _compare(recorded: RealTrade, permit: ExecutionPermit, fill: Fill, *, by: str) -> tuple[Verdict, str]:
     if fill == Fill(
         external_id=recorded.external_id,
         entry_price=recorded.entry_price,

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from orchestrator.batches import apply_or_take_apart
+from orchestrator.domain.strict_json import read_object
+from orchestrator.domain.transitions import ENDED_CALLS, UNSETTLED_PERMITS
 from orchestrator.domain.vocabulary import (
     CallKind,
     CallState,
@@ -21,8 +25,8 @@ from orchestrator.domain.vocabulary import (
     TradeStatus,
     Verdict,
 )
-from orchestrator.events import close_event, open_conflict, open_unmatched
-from orchestrator.incidents import open_incident
+from orchestrator.events import close_event, give_up_event, open_conflict, open_unmatched, pending_under_lock
+from orchestrator.incidents import open_incident, resolve_incidents
 from orchestrator.models import EngineCall, EngineEvent, RealTrade, ShadowTrade
 from orchestrator.queue import database_clock, lock_experiments
 from orchestrator.shadow_trades import tell_exit
@@ -51,9 +55,7 @@ class Ledger:
         ShadowTradeOutcome.objects.bulk_create(self.shadow)
         add_to_summaries(
             [OutcomeSum(Engine(one.engine), "real", one.exit_time, one.pnl) for one in self.real]
-            + [
-                OutcomeSum(Engine(one.engine), one.trade.purpose.lower(), one.exit_time, one.pnl) for one in self.shadow
-            ]
+            + [OutcomeSum(Engine(one.engine), one.trade.purpose.lower(), one.exit_time, one.pnl) for one in self.shadow]
         )
 
 
@@ -62,19 +64,19 @@ def apply_exits(*, limit: int = 100) -> int:
     pending = list(
         EngineEvent.objects.filter(verdict=None, type=EventType.TRADE_EXITED).order_by("received_at", "id")[:limit]
     )
-    apply_or_take_apart(pending, _apply_batch, _give_up)
+    apply_or_take_apart(pending, _apply_batch, give_up_event)
     return len(pending)
 
 
 def price_followers(*, limit: int = 200) -> int:
     """Close the followers whose engine has answered with its price; ask an operator where it has none."""
-    pending = ExitSync.objects.filter(state=SyncState.PENDING).order_by("created_at", "id")
     answered = EngineCall.objects.filter(
-        kind=CallKind.SHADOW_EXIT,
-        state__in=[CallState.ANSWERED, CallState.FAILED],
-        experiment__exit_sync__in=pending.values("pk"),
+        kind=CallKind.SHADOW_EXIT, state__in=ENDED_CALLS, experiment=OuterRef("experiment"), engine=OuterRef("engine")
     )
-    return _settle_experiments(list(answered.order_by("experiment_id").values_list("experiment_id", flat=True)[:limit]))
+    priced = ShadowTrade.objects.filter(
+        Exists(answered), status=TradeStatus.OPEN, experiment__exit_sync__state=SyncState.PENDING
+    )
+    return _settle_experiments(list(priced.order_by("experiment_id").values_list("experiment_id", flat=True)[:limit]))
 
 
 def settle_late_followers(*, limit: int = 200) -> int:
@@ -85,31 +87,48 @@ def settle_late_followers(*, limit: int = 200) -> int:
     return _settle_experiments(list(late.order_by("experiment_id").values_list("experiment_id", flat=True)[:limit]))
 
 
-def _settle_experiments(experiment_ids: Sequence[object]) -> int:
-    if not experiment_ids:
-        return 0
+def _settle_experiments(experiment_ids: Sequence[UUID]) -> int:
+    return apply_or_take_apart(sorted(set(experiment_ids)), _settle_batch, _give_up_followers)
+
+
+def _settle_batch(experiment_ids: Sequence[UUID]) -> int:
     with transaction.atomic():
-        ids = sorted(set(experiment_ids))  # type: ignore[type-var]
-        lock_experiments(ids)  # type: ignore[arg-type]
+        lock_experiments(experiment_ids)
         ledger = Ledger(at=database_clock())
-        for situation in load_situations(ids).values():  # type: ignore[arg-type]
+        for situation in load_situations(experiment_ids).values():
             _settle_followers(situation, ledger)
         ledger.write()
     _log_outcomes(ledger)
-    return len(ids)
+    return len(experiment_ids)
+
+
+def _give_up_followers(experiment_id: UUID, error: Exception) -> None:
+    """Keep followers that cannot be settled as an incident, so that they hold up no others."""
+    log.error("followers.failed", experiment_id=str(experiment_id), exc_info=error)
+    open_incident(
+        IncidentKind.POISON_WORK,
+        subject=f"followers:{experiment_id}",
+        experiment_id=experiment_id,
+        detail={
+            "what": "The trades that should exit with their lead could not be taken out.",
+            "error": f"{type(error).__name__}: {error}"[:2000],
+        },
+    )
 
 
 def _apply_batch(events: Sequence[EngineEvent]) -> int:
     with transaction.atomic():
-        ids = {event.experiment_id for event in events if event.experiment_id is not None}
-        lock_experiments(list(ids))
-        # what another worker applied while this one waited for the lock is done
-        mine = EngineEvent.objects.filter(pk__in=[event.pk for event in events], verdict=None)
+        mine = pending_under_lock(events)
+        ids = {event.experiment_id for event in mine if event.experiment_id is not None}
         ledger, situations = Ledger(at=database_clock()), load_situations(ids)
-        for event in mine.order_by("received_at", "id"):
+        for event in mine:
             assert event.experiment_id is not None  # noqa: S101 - an exit without one is UNMATCHED from the start
             verdict, sentence = _apply_one(event, situations[event.experiment_id], ledger)
             close_event(event, verdict, sentence)
+            if event.detail and verdict is not Verdict.UNMATCHED:  # it may have matched nothing when it was looked at
+                resolve_incidents(
+                    IncidentKind.UNMATCHED_EVENT, subject=f"event:{event.id}", by="orchestrator", resolution=sentence
+                )
         ledger.write()
     _log_outcomes(ledger)
     return len(events)
@@ -117,9 +136,7 @@ def _apply_batch(events: Sequence[EngineEvent]) -> int:
 
 def _apply_one(event: EngineEvent, situation: Situation, ledger: Ledger) -> tuple[Verdict, str]:
     try:
-        left = read_exit(json.loads(event.body)["data"])
-        if left.time > ledger.at + timedelta(seconds=settings.QUIET_PERIOD_SECONDS):
-            raise UnreadableExit(f"exit_time {left.time.isoformat()} lies in the future")
+        left = _read_exit(event, at=ledger.at)
     except UnreadableExit as error:
         sentence = f"The exit cannot be used: {error}."
         open_conflict(event, sentence)
@@ -127,7 +144,7 @@ def _apply_one(event: EngineEvent, situation: Situation, ledger: Ledger) -> tupl
     engine = Engine(event.engine)
     trade = _trade_of(situation, engine, left)
     if trade is None:
-        if situation.awaits(engine) or _may_still_execute(situation, engine, left):
+        if _may_still_come(situation, engine, left):
             return Verdict.WAITING, "Its entry has not been recorded yet."
         sentence = "This engine has no such trade in this experiment."
         open_unmatched(event, sentence)
@@ -140,6 +157,17 @@ def _apply_one(event: EngineEvent, situation: Situation, ledger: Ledger) -> tupl
         return Verdict.CONFLICT, sentence
     except Undecided as reason:
         return Verdict.WAITING, f"It waits because {reason}."
+
+
+def _read_exit(event: EngineEvent, *, at: datetime) -> Exit:
+    """Read an exit: its amounts to the last digit, its market conditions as the JSON that PostgreSQL keeps.
+
+    :raises UnreadableExit: also when it lies in the future of ``at``, the database clock.
+    """
+    left = read_exit(read_object(event.body)["data"])
+    if left.time > at + timedelta(seconds=settings.QUIET_PERIOD_SECONDS):
+        raise UnreadableExit(f"exit_time {left.time.isoformat()} lies in the future")
+    return replace(left, market_conditions=json.loads(event.body)["data"].get("market_conditions") or {})
 
 
 def _exit_trade(trade: Trade, left: Exit, situation: Situation, ledger: Ledger) -> tuple[Verdict, str]:
@@ -240,7 +268,7 @@ def _close_follower(
         synchronised = Exit(None, price, sync.exit_time, sync.exit_reason, NO_FEES, sync.market_conditions)
         try:
             _close(trade, synchronised, price=price, fees=NO_FEES, ledger=ledger)
-        except AmountOutOfRange as error:
+        except (AmountOutOfRange, UnreadableExit) as error:
             return _ask_operator(trade, str(error))
         return SyncState.DONE
     if call is None or call.state in (CallState.PENDING, CallState.SENT, CallState.ACCEPTED):
@@ -299,7 +327,7 @@ def _close(trade: Trade, left: Exit, *, price: Decimal, fees: Decimal, ledger: L
     if terms is None:
         raise UnreadableExit("the trade came without terms, so that its side is not known")
     kind = RealTradeOutcome if isinstance(trade, RealTrade) else ShadowTradeOutcome
-    outcome = kind(
+    outcome = kind(  # type: ignore[misc]  # each kind of outcome belongs to its kind of trade
         trade=trade,
         experiment_id=trade.experiment_id,
         engine=trade.engine,
@@ -352,33 +380,19 @@ def _trade_of(situation: Situation, engine: Engine, left: Exit) -> Trade | None:
     if left.external_id is None:
         return situation.shadow_trades.get(engine)
     return next(
-        (
-            trade
-            for trade in situation.real_trades
-            if trade.engine == engine and trade.external_id == left.external_id
-        ),
+        (trade for trade in situation.real_trades if trade.engine == engine and trade.external_id == left.external_id),
         None,
     )
 
 
-def _may_still_execute(situation: Situation, engine: Engine, left: Exit) -> bool:
-    """Tell whether a real trade of this engine may still be recorded: the exit came before its entry."""
+def _may_still_come(situation: Situation, engine: Engine, left: Exit) -> bool:
+    """Tell whether the trade that left may still be recorded: the exit came before its entry."""
     standing = situation.standing()
-    if left.external_id is None or standing.executed_engine is not engine or standing.has_real_trade:
+    if left.external_id is None:
+        return engine in standing.awaited
+    if standing.executed_engine is not engine:
         return False
-    try:
-        lead_of(standing)
-    except Undecided:
-        return True
-    return False
-
-
-def _give_up(event: EngineEvent, error: Exception) -> None:
-    """Keep an exit that cannot be applied as an incident, so that it holds up nothing else."""
-    log.error("exit.failed", experiment_id=str(event.experiment_id), message_id=event.message_id, exc_info=error)
-    with transaction.atomic():
-        open_conflict(event, f"The exit could not be applied: {type(error).__name__}: {error}"[:2000])
-        close_event(event, Verdict.CONFLICT, f"{type(error).__name__}: {error}")
+    return standing.permit in UNSETTLED_PERMITS or (standing.permit is None and engine in standing.awaited)
 
 
 def _log_outcomes(ledger: Ledger) -> None:

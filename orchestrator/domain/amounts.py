@@ -33,11 +33,24 @@ def read_amount(value: Any, *, name: str, lowest: Decimal | None = Decimal(0), a
         amount = amount.quantize(PLACES, rounding=ROUND_HALF_UP)
     except InvalidOperation:
         raise problem from None
+    if abs(amount) >= LIMIT:  # rounded up to it
+        raise problem
     if lowest is not None and (amount < lowest or (above and amount == lowest)):
         raise problem
     return amount
 
 
+def read_fees(value: Any, *, name: str) -> Decimal:
+    """Return fees as numeric(20,8): 0 when absent, negative for a rebate.
+
+    :raises UnreadableAmount: saying what was found and what is accepted.
+    """
+    return read_amount(0 if value is None else value, name=name, lowest=None)
+
+
 def decimal_string(amount: Decimal) -> str:
-    """Return ``amount`` without exponent and without trailing zeros: ``589.12``, ``100``, ``0``."""
-    return format(amount.normalize(), "f") if amount else "0"
+    """Return ``amount`` without exponent and without trailing zeros: ``589.12``, ``100``, ``0``; every digit stays."""
+    if not amount:
+        return "0"
+    written = format(amount, "f")  # Decimal.normalize() would round to 28 digits
+    return written.rstrip("0").rstrip(".") if "." in written else written

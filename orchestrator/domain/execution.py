@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from orchestrator.domain.amounts import UnreadableAmount, read_amount
+from orchestrator.domain.amounts import UnreadableAmount, read_amount, read_fees
 from orchestrator.domain.moments import UnreadableMoment, read_moment
 from orchestrator.domain.strict_json import UnreadableJson, read_object
 
@@ -96,7 +96,7 @@ def read_fill(trade: Any) -> Fill:
             entry_price=read_amount(trade.get("entry_price"), name="trade.entry_price"),
             entry_time=read_moment(trade.get("entry_time"), name="trade.entry_time"),
             quantity=read_amount(trade.get("quantity"), name="trade.quantity", above=True),
-            fees=read_amount(trade.get("fees") or 0, name="trade.fees", lowest=None),
+            fees=read_fees(trade.get("fees"), name="trade.fees"),
         )
     except (UnreadableAmount, UnreadableMoment) as error:
         raise UnreadableExecution(str(error)) from None

@@ -1,5 +1,6 @@
 """An engine's answer: read without changing it. OPEN with terms, PASS with a reason, or unreadable; never in between."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,9 @@ from orchestrator.domain.strict_json import UnreadableJson, member_text, read_ob
 from orchestrator.domain.vocabulary import Action, Direction
 
 LONGEST_WORD = 64
+
+
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class UnreadableRecommendation(ValueError):
@@ -155,12 +159,16 @@ def _read_contract(instrument: Mapping[str, Any], symbol: str) -> Contract:
 
 
 def _read_date(value: Any) -> date:
+    problem = UnreadableRecommendation(
+        f"recommendation.instrument.expiration is {str(value)[:40]!r}; accepted is a date such as 2026-03-20."
+    )
+    # Python reads other forms of ISO 8601 as well, and they would not compare as text
+    if not isinstance(value, str) or not DATE.fullmatch(value):
+        raise problem
     try:
         return date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise UnreadableRecommendation(
-            f"recommendation.instrument.expiration is {str(value)[:40]!r}; accepted is a date such as 2026-03-20."
-        ) from None
+    except ValueError:
+        raise problem from None
 
 
 def _one_of(members: Mapping[str, Any], name: str, accepted: tuple[str, ...], *, where: str = "") -> str:

@@ -1,7 +1,7 @@
 """Signatures after the Standard Webhooks specification, for what we send and for what we receive."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -17,7 +17,7 @@ def sign(secret: str, *, message_id: str, body: str, at: datetime) -> dict[str, 
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, at, body),
+        "webhook-signature": Webhook(secret).sign(message_id, at.astimezone(UTC), body),
     }
 
 
@@ -33,7 +33,9 @@ def verify(secrets: Sequence[str], *, headers: Mapping[str, str], body: bytes) -
             Webhook(secret).verify(body, found, json_parse=False)
         except WebhookVerificationError as error:
             problem = str(error)
-        except ValueError:  # not UTF-8, not base64, no version: the library lets these through
+        except UnicodeDecodeError:
+            problem = "The body is not UTF-8 text"
+        except ValueError:  # not base64, no version: the library lets these through
             problem = "The signature header cannot be read"
         else:
             return

@@ -145,7 +145,8 @@ class EngineEvent(models.Model):
             pgtrigger.Protect(
                 name="events_verdict_is_final",
                 operation=pgtrigger.Update,
-                condition=pgtrigger.Q(old__verdict__in=["APPLIED", "DUPLICATE", "CONFLICT", "UNMATCHED"]),
+                # an exit that matched nothing may still match a trade that nobody expected
+                condition=pgtrigger.Q(old__verdict__in=["APPLIED", "DUPLICATE", "CONFLICT"]),
             ),
         ]
 

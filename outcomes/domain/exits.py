@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from orchestrator.domain.amounts import UnreadableAmount, read_amount
+from orchestrator.domain.amounts import UnreadableAmount, read_amount, read_fees
 from orchestrator.domain.moments import UnreadableMoment, read_moment
 from orchestrator.domain.recommendation import Contract
 from orchestrator.domain.strict_json import UnreadableJson, read_object
@@ -106,8 +106,10 @@ def read_exit(data: Mapping[str, Any]) -> Exit:
     if trade is not None and not isinstance(trade, Mapping):
         raise UnreadableExit("trade is neither null (the shadow trade) nor an object with an external_id")
     external_id = trade.get("external_id") if trade is not None else None
-    if trade is not None and not isinstance(external_id, str | None):
-        raise UnreadableExit("trade.external_id is not a text")
+    if trade is not None and not (isinstance(external_id, str) and external_id):
+        raise UnreadableExit(
+            f"trade.external_id is {str(external_id)[:40]!r}; accepted is the trade's reference, a text"
+        )
     conditions = data.get("market_conditions")
     if conditions is not None and not isinstance(conditions, dict):
         raise UnreadableExit("market_conditions is not an object")
@@ -120,7 +122,7 @@ def read_exit(data: Mapping[str, Any]) -> Exit:
             price=read_amount(data.get("exit_price"), name="exit_price"),
             time=read_moment(data.get("exit_time"), name="exit_time"),
             reason=reason.strip(),
-            fees=read_amount(data.get("fees") or 0, name="fees", lowest=None),
+            fees=read_fees(data.get("fees"), name="fees"),
             market_conditions=conditions or {},
         )
     except (UnreadableAmount, UnreadableMoment) as error:

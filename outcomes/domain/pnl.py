@@ -6,7 +6,7 @@ from orchestrator.domain.amounts import LIMIT, PLACES
 
 
 class AmountOutOfRange(ValueError):
-    """The result does not fit numeric(20,8)."""
+    """A result does not fit numeric(20,8)."""
 
 
 def profit_and_loss(
@@ -14,11 +14,13 @@ def profit_and_loss(
 ) -> Decimal:
     """Return (exit − entry) × quantity × multiplier × (+1 BUY, −1 SELL) − fees, in the contract's currency.
 
-    :raises AmountOutOfRange: when it is 10^12 or more, either way.
+    :raises AmountOutOfRange: when it, or the fees, are 10^12 or more, either way.
     """
     with localcontext(prec=80):
         sign = 1 if side == "BUY" else -1
-        pnl = (exit_price - entry_price) * quantity * multiplier * sign - fees
-        if abs(pnl) >= LIMIT:
-            raise AmountOutOfRange(f"the profit or loss is {pnl:.0f}; accepted is below 10^12 either way")
-        return pnl.quantize(PLACES, rounding=ROUND_HALF_UP)
+        exact = (exit_price - entry_price) * quantity * multiplier * sign - fees
+        pnl = exact.quantize(PLACES, rounding=ROUND_HALF_UP)
+        for name, amount in (("the profit or loss", pnl), ("the sum of fees", fees)):
+            if abs(amount) >= LIMIT:
+                raise AmountOutOfRange(f"{name} is {amount:.0f}; accepted is below 10^12 either way")
+        return pnl
