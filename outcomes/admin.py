@@ -45,7 +45,7 @@ class ExperimentAdmin(InspectionAdmin):
     search_fields = (
         "experiment_id",
         "signal",
-        "permit",
+        "permit__permit_id",
         "signal__symbol",
         "signal__signal_hash",
         "assignment_hash",

@@ -62,6 +62,8 @@ def _outcome_rules(kind: str) -> list[models.CheckConstraint]:
 
 
 class RealTradeOutcome(Outcome):
+    """A real trade that has closed, with its P&L."""
+
     trade = models.OneToOneField(RealTrade, on_delete=models.PROTECT, related_name="outcome")
 
     class Meta(Outcome.Meta):
@@ -76,6 +78,8 @@ class RealTradeOutcome(Outcome):
 
 
 class ShadowTradeOutcome(Outcome):
+    """A shadow trade or a twin that has closed, with the P&L that it would have made."""
+
     trade = models.OneToOneField(ShadowTrade, on_delete=models.PROTECT, related_name="outcome")
 
     class Meta(Outcome.Meta):

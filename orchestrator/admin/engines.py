@@ -36,6 +36,7 @@ class EngineCallAdmin(InspectionAdmin):
         ("Call", {"fields": ("engine", "kind", "state", "experiment", "recommendation_link", "input_hash", "id")}),
         ("Course", {"fields": ("created_at", "sent_at", "answered_at", "took", "deadline_at", "error")}),
         ("Queue", {"fields": ("attempts", "next_attempt_at", "lease", "lease_expires_at", "fence")}),
+        ("Request, as it is sent", {"fields": ("request",)}),
         ("Answer, as it was received", {"fields": ("response",)}),
     )
 

@@ -1,0 +1,1 @@
+"""The data model as a page and a picture, made from the models and from nothing else."""
