@@ -15,6 +15,7 @@ from orchestrator.panel.forms import PanelForm
 from orchestrator.revisions import ChangedMeanwhile, current_revision
 
 REVISIONS_PER_PAGE = 50
+TITLE = "Execution policy"
 
 
 class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no types
@@ -39,7 +40,7 @@ class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no type
         }
         page: TemplateResponse = super().changelist_view(request, context)
         if page.context_data is not None:
-            page.context_data["title"] = "Execution policy"
+            page.context_data |= {"title": TITLE, "content_title": TITLE, "opts": None}
         return page
 
     def history_view(
@@ -53,10 +54,10 @@ class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no type
         context = {
             **self.admin_site.each_context(request),
             "title": "Revisions of the execution policy",
+            "content_title": "Revisions of the execution policy",
             "page": page,
             "page_range": page.paginator.get_elided_page_range(page.number),
             "page_var": PAGE_VAR,
-            "opts": self.model._meta,  # noqa: SLF001 - Django documents it
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name

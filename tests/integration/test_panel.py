@@ -24,6 +24,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from orchestrator.domain.operator_settings import SenselessSetting
 from orchestrator.experiments import create_experiments
 from orchestrator.models import Experiment, PolicyRevision
+from orchestrator.panel.forms import PanelForm
 from orchestrator.queue import claim_signals
 from orchestrator.revisions import POLICY_LOCK, ChangedMeanwhile, current_revision, record_revision, settings_of
 from tests.factories import make_health, make_signal
@@ -458,6 +459,23 @@ class TestThePage:
         record_revision({"SPLIT_PERCENTAGE": 10}, changed_by="dave")
         answer = browser.post(PAGE, old)
         assert "modified by someone else" in answer.content.decode()
+        assert settings_of(current_revision()) == DEFAULTS | {"SPLIT_PERCENTAGE": 10}
+
+    def test_a_save_that_came_between_the_check_and_this_one_wins_visibly(
+        self, browser: Client, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.allow(user, "view_config", "change_config")
+        mine = self.filled(browser, EXECUTION_MODE="ENGINE_B_PRIMARY")
+        checked = PanelForm.is_valid
+
+        def check_then_be_overtaken(form: PanelForm) -> bool:
+            is_valid = bool(checked(form))
+            record_revision({"SPLIT_PERCENTAGE": 10}, changed_by="dave")
+            return is_valid
+
+        monkeypatch.setattr(PanelForm, "is_valid", check_then_be_overtaken)
+        answer = browser.post(PAGE, mine, follow=True)
+        assert "nothing was saved" in answer.content.decode()
         assert settings_of(current_revision()) == DEFAULTS | {"SPLIT_PERCENTAGE": 10}
 
     @pytest.mark.requirement("6.5")
