@@ -7,7 +7,7 @@ from typing import IO, Any
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.http.request import HttpRequest, UnreadablePostError
+from django.http.request import HttpRequest
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -40,7 +40,7 @@ class BodyParser(BaseParser):
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the bytes of the body, as ``body``."""
-        return {"body": stream.read(settings.WEBHOOK_MAX_BODY_BYTES + BEYOND_THE_LIMIT)}
+        return {"body": stream.read(_most_bytes())}
 
 
 class AnythingGoes(BaseContentNegotiation):
@@ -82,8 +82,8 @@ class TradingViewWebhook(APIView):
     def post(self, request: Request, token: str) -> Response:
         """Store the alert as a signal; the same alert again answers with the same signal."""
         try:
-            body: bytes = request.data.get("body", b"")  # DRF asks no parser when there is no body
-        except UnreadablePostError:
+            body = _body_of(request)
+        except OSError:
             return _problem(HTTPStatus.BAD_REQUEST, "The request ended before its body did.")
         try:
             return _receive(request, body=body, token=token)
@@ -136,6 +136,22 @@ def _receive(request: Request, *, body: bytes, token: str) -> Response:
     return _problem(status, " ".join(each.message for each in outcome.problems), rejection=outcome)
 
 
+def _body_of(request: Request) -> bytes:
+    """Return the body, or its beginning when it is too long.
+
+    A chunked body has no length; where the server says that its stream ends by itself, it is read as well.
+
+    :raises OSError: when the sender went away.
+    """
+    if not request.META.get("CONTENT_LENGTH") and request.META.get("wsgi.input_terminated"):
+        return bytes(request.META["wsgi.input"].read(_most_bytes()))
+    return bytes(request.data.get("body", b""))  # DRF asks no parser when the length is 0
+
+
+def _most_bytes() -> int:
+    return int(settings.WEBHOOK_MAX_BODY_BYTES) + BEYOND_THE_LIMIT
+
+
 def _content_encoding(request: Request) -> str:
     encoding = str(request.META.get("HTTP_CONTENT_ENCODING", "")).strip()
     return "" if encoding.casefold() == "identity" else encoding
@@ -148,4 +164,6 @@ def _problem(
     document = problem(status, detail=detail, errors=[each.as_json() for each in problems])
     if rejection:
         document["code"] = rejection.code
-    return Response(document, status=status, content_type=PROBLEM_JSON, headers=dict(headers or {}))
+    response = Response(document, status=status, content_type=PROBLEM_JSON, headers=dict(headers or {}))
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django would log the address: the token
+    return response

@@ -1,5 +1,6 @@
 """The webhook's answers: an alert becomes one signal, and everything else is kept and explained, never a 500."""
 
+import io
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -200,6 +201,39 @@ def test_no_session_and_no_forgery_token_are_asked_for(source: AlertSource) -> N
     client = Client(enforce_csrf_checks=True)
     assert client.post(ADDRESS, json.dumps(ALERT), "application/json").status_code == 200
     assert not client.cookies
+
+
+def test_a_chunked_body_without_a_length_is_read(source: AlertSource) -> None:
+    for body, status in ((json.dumps(ALERT).encode(), 200), (b"x" * 1_000_000, 413), (b"", 400)):
+        chunked: dict[str, Any] = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+        assert Client().generic("POST", ADDRESS, **chunked).status_code == status
+
+
+def test_a_sender_that_goes_away_harms_nobody(source: AlertSource) -> None:
+    class Gone(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise OSError("connection reset")
+
+    extra: dict[str, Any]
+    for extra in ({"CONTENT_LENGTH": "100"}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}):
+        extra["wsgi.input"] = Gone()
+        response = Client().generic("POST", ADDRESS, **extra)
+        assert_problem(response, 400)
+    assert not RejectedAlert.objects.exists()
+
+
+def test_no_log_line_holds_the_token_or_the_body(source: AlertSource, log_lines: Any) -> None:
+    post({**ALERT, "note": "b0dy-text"})
+    post({"note": "b0dy-text"})
+    post(ALERT, address=f"{ADDRESS}x/")
+    Client().put(ADDRESS)
+    (received,) = log_lines.of("signal.received")
+    assert received["signal_id"] == str(Signal.objects.get().signal_id)
+    assert (received["symbol"], received["direction"]) == ("AAPL", "long")
+    assert received["timestamp"] == "2026-03-02T14:30:00.000000Z"
+    assert len(log_lines.of("signal.rejected")) == 1
+    assert TOKEN not in json.dumps(log_lines)
+    assert "b0dy-text" not in json.dumps(log_lines)
 
 
 HOSTILE = {

@@ -107,7 +107,9 @@ def _misfit(column: str, number: Decimal) -> str | None:
     if column == "volume":
         if number != number.to_integral_value() or not 0 <= number <= LARGEST_VOLUME:
             return "it is not a whole number from 0 to 2^63 - 1"
-    elif abs(number) >= LARGEST_PRICE or number != number.quantize(Decimal(1).scaleb(FINEST_PRICE)):
+    elif number < 0:
+        return "it is negative"
+    elif number >= LARGEST_PRICE or number != number.quantize(Decimal(1).scaleb(FINEST_PRICE)):
         return "it has more than 12 digits before or 8 after the point"
     return None
 
