@@ -497,7 +497,7 @@ class TestThePage:
         with django_assert_max_num_queries(20):
             assert "v1.0-r61" in browser.get(f"{PAGE}history/").content.decode()
         second = browser.get(f"{PAGE}history/?p=2").content.decode()
-        assert "(v1.0-r1)" in second
+        assert ">v1.0-r1<" in second
         assert "v1.0-r61" not in second
         assert browser.get(f"{PAGE}history/?p=nonsense").status_code == 200
 
