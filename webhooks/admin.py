@@ -72,6 +72,7 @@ class Inspection(ModelAdmin):  # type: ignore[misc]
 
     show_full_result_count = False
     list_per_page = 50
+    list_max_show_all = 0
     actions = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -102,6 +103,7 @@ class SignalAdmin(Inspection):
                 "fields": (
                     "signal_id", "source", "symbol", "exchange", "direction", "timeframe", "time", "timestamp_origin",
                     "received", "signal_hash", "payload",
+                    "body_as_received",
                 )
             },
         ),
@@ -148,6 +150,11 @@ class SignalAdmin(Inspection):
     def standing(self, signal: Signal) -> str:
         """Where it stands on its way to an experiment."""
         return "processed" if signal.processed else "parked" if signal.parked_at else "waiting"
+
+    @column("body")
+    def body_as_received(self, signal: Signal) -> SafeString:
+        """The text of the alert without its secrets; the hash recomputes from it."""
+        return format_html(TEXT_BLOCK, signal.raw_body)
 
     @column("payload")
     def payload(self, signal: Signal) -> SafeString:

@@ -214,10 +214,9 @@ def test_a_sender_that_goes_away_harms_nobody(source: AlertSource) -> None:
         def read(self, size: int = -1) -> bytes:
             raise OSError("connection reset")
 
-    extra: dict[str, Any]
-    for extra in ({"CONTENT_LENGTH": "100"}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}):
-        extra["wsgi.input"] = Gone()
-        response = Client().generic("POST", ADDRESS, **extra)
+    for length in ("100", ""):
+        broken: dict[str, Any] = {"CONTENT_LENGTH": length, "wsgi.input_terminated": True, "wsgi.input": Gone()}
+        response = Client().generic("POST", ADDRESS, **broken)
         assert_problem(response, 400)
     assert not RejectedAlert.objects.exists()
 

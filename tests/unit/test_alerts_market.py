@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from webhooks.alerts import MarketFields, read_market_fields
 
-prices = st.decimals(-(10**11), 10**11, places=8, allow_nan=False, allow_infinity=False)
+prices = st.decimals(0, 10**11, places=8, allow_nan=False, allow_infinity=False)
 
 
 def read(**fields: object) -> MarketFields:
@@ -57,7 +57,7 @@ def test_a_text_that_is_no_pure_decimal_number_is_no_number(value: str) -> None:
     assert read(rsi=value) == MarketFields()
 
 
-@pytest.mark.parametrize("price", ["1000000000000", "-1000000000000", "0.123456789"])
+@pytest.mark.parametrize("price", ["1000000000000", "-0.01", "0.123456789"])
 def test_a_price_that_its_column_cannot_hold_stays_an_indicator(price: str) -> None:
     market = read(close=price)
     assert market.current_price is None

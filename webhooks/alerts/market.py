@@ -44,7 +44,7 @@ class MarketFields:
 def read_market_fields(raw_body: str) -> MarketFields:
     """Read the numbers of an alert from the text that was stored; numbers and texts that are purely decimal count.
 
-    A price fits when numeric(20,8) holds it unrounded, a volume when bigint does. What does not fit its column stays among
+    A price fits when it is not negative and numeric(20,8) holds it unrounded, a volume when bigint does. What does not fit its column stays among
     the indicators. Symbol, direction, timeframe and time of the alert are no indicators.
     """
     try:
