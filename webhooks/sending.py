@@ -12,6 +12,8 @@ import httpx2
 REQUEST_SECONDS = 10.0
 # TradingView re-sends on 5xx; a service that has just started, or lost its database for a moment, gets this long.
 RETRY_SECONDS = 60.0
+# One that has never answered is more likely not there at all.
+FIRST_ANSWER_SECONDS = 5.0
 RETRY_PAUSE_SECONDS = 1.0
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
@@ -54,7 +56,7 @@ def send_alerts(
     ``rate`` is alerts a second, None as fast as the answers come. A refused alert (400) is counted and the next one is
     sent. Setting ``stop`` ends the sending after the alert in hand.
 
-    :raises WebhookUnreachable: when nobody answers for a minute, or the token is unknown.
+    :raises WebhookUnreachable: when nobody answers for a while, or the token is unknown.
     """
     stop = stop or threading.Event()
     tally = Tally()
@@ -63,7 +65,8 @@ def send_alerts(
         for number, body in enumerate(bodies, start=1):
             if rate and stop.wait(max(0.0, started_at + (number - 1) / rate - time.monotonic())):
                 break
-            response = _post(client, url, body, stop)
+            patience = RETRY_SECONDS if tally.total else FIRST_ANSWER_SECONDS
+            response = _post(client, url, body, stop, patience=patience)
             if response is None:
                 break
             answer = _read(number, response)
@@ -72,9 +75,14 @@ def send_alerts(
     return tally
 
 
-def _post(client: httpx2.Client, url: str, body: bytes, stop: threading.Event) -> httpx2.Response | None:
-    """Return the answer, asked for again while the service is not there; None when told to stop meanwhile."""
-    give_up_at = time.monotonic() + RETRY_SECONDS
+def _post(
+    client: httpx2.Client, url: str, body: bytes, stop: threading.Event, *, patience: float
+) -> httpx2.Response | None:
+    """Return the answer, asked for again for ``patience`` seconds while the service is not there.
+
+    None when told to stop meanwhile.
+    """
+    give_up_at = time.monotonic() + patience
     while not stop.is_set():
         try:
             response = client.post(url, content=body)
@@ -86,7 +94,7 @@ def _post(client: httpx2.Client, url: str, body: bytes, stop: threading.Event) -
         except httpx2.HTTPError as error:
             found = f"cannot be reached ({error or type(error).__name__})"
         if time.monotonic() > give_up_at:
-            raise WebhookUnreachable(f"{_without_token(url)} {found} for {RETRY_SECONDS:.0f} seconds.")
+            raise WebhookUnreachable(f"{_without_token(url)} {found} for {patience:.0f} seconds.")
         stop.wait(RETRY_PAUSE_SECONDS)
     return None
 
