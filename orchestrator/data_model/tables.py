@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pgtrigger
 from django.apps import apps
 from django.db import connection, models
 
@@ -53,7 +52,7 @@ def _table(model: type[models.Model]) -> Table:
         about=_first_sentence(model),
         columns=tuple(_column(field) for field in options.concrete_fields),
         constraints=tuple(sorted(constraint.name for constraint in options.constraints)),
-        triggers=tuple(sorted(str(trigger.name) for owner, trigger in pgtrigger.registered() if owner == model)),
+        triggers=tuple(sorted(str(trigger.name) for trigger in getattr(options, "triggers", ()))),
     )
 
 
