@@ -65,7 +65,7 @@ def _age(key: str, value: Any) -> int:
 
 def _whole(key: str, value: Any, lowest: int, highest: int, *, unit: str) -> int:
     """Read a whole number written as one; 0.5, 50.0, 1e2 and True are refused rather than guessed at."""
-    digits = value if isinstance(value, str) else str(value) if type(value) is int and abs(value) < 10**9 else ""
+    digits = value if isinstance(value, str) else str(value) if isinstance(value, int) and abs(value) < 10**9 else ""
     if not re.fullmatch(r"[0-9]{1,9}", digits) or not lowest <= int(digits) <= highest:
         raise SenselessSetting(
             f"{key} is {_shown(value)}. Accepted: a whole number from {lowest} to {highest}: {unit}."

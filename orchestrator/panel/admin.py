@@ -31,7 +31,10 @@ class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no type
                 raise PermissionDenied
             form = PanelForm(data=request.POST, initial=get_values(), request=request)
             if form.is_valid():
-                self._save(request, form)
+                try:
+                    form.save()
+                except ChangedMeanwhile as refusal:
+                    messages.error(request, str(refusal))
                 return HttpResponseRedirect(".")
         context = {
             "revision": current_revision(),
@@ -62,15 +65,6 @@ class PanelAdmin(ConstanceAdmin):  # type: ignore[misc]  # constance has no type
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "panel/history.html", context)
-
-    def _save(self, request: HttpRequest, form: PanelForm) -> None:
-        try:
-            changed = form.save()
-        except ChangedMeanwhile as refusal:
-            messages.error(request, str(refusal))
-            return
-        if changed:
-            self._log_config_change(request, changed)
 
 
 admin.site.unregister([Config])
