@@ -33,8 +33,6 @@ def read_record(experiment: Experiment) -> Record:
     real = list(experiment.real_trades.select_related("outcome").order_by("trade_id"))
     shadows = list(experiment.shadow_trades.select_related("outcome").order_by("engine"))
     trades: list[RealTrade | ShadowTrade] = [*real, *shadows]
-    for trade in trades:
-        trade.experiment = experiment
     outcomes: list[RealTradeOutcome | ShadowTradeOutcome] = [
         trade.outcome for trade in trades if hasattr(trade, "outcome")
     ]

@@ -1,11 +1,12 @@
 """Quotes that the data service pushes: stored once, never overwritten, and refused with every fault named."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -177,18 +178,26 @@ def test_nobody_pushes_without_a_token(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_services_that_push_the_same_quotes_at_once_neither_fail_nor_store_twice() -> None:
-    quotes = read_quotes([PLAIN | {"quoted_at": (NOW - timedelta(seconds=n)).isoformat()} for n in range(200)], at=NOW)
+def test_services_that_push_the_same_quotes_at_once_in_any_order_neither_fail_nor_store_twice() -> None:
+    together = Barrier(3)
 
-    def store(ordered: Iterable[Any]) -> int:
+    def store(ordered: Sequence[Any]) -> int:
         try:
-            return store_quotes(list(ordered)).stored
+            connection.ensure_connection()
+            together.wait(timeout=10)
+            return store_quotes(ordered).stored
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(4) as pool:
-        stored = list(pool.map(store, [quotes, quotes[::-1], quotes[::2] + quotes[1::2], quotes]))
-    assert sum(stored) == MarketQuote.objects.count() == 200
+    with ThreadPoolExecutor(3) as pool:
+        for number in range(8):
+            quotes = read_quotes(
+                [PLAIN | {"quoted_at": (NOW - timedelta(hours=number, seconds=n)).isoformat()} for n in range(1000)],
+                at=NOW,
+            )
+            stored = list(pool.map(store, [quotes, quotes[::-1], quotes[::2] + quotes[1::2]]))
+            assert sum(stored) == 1000
+    assert MarketQuote.objects.count() == 8000
 
 
 @given(
