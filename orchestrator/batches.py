@@ -11,7 +11,17 @@ log = structlog.get_logger(__name__)
 Item = TypeVar("Item")
 
 LOST_DATABASE = (OperationalError, InterfaceError)
-BAD_ITEM = (DatabaseError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
+BAD_ITEM = (
+    DatabaseError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+)
+LIMIT_EXCEEDED = "54"  # SQLSTATE class: the data are too large or too deep, which psycopg counts as operational
 
 
 def apply_or_take_apart(
@@ -27,11 +37,17 @@ def apply_or_take_apart(
         return 0
     try:
         return apply(items)
-    except LOST_DATABASE:
-        raise
     except BAD_ITEM as error:
+        if is_database_lost(error):
+            raise
         if len(items) == 1:
             give_up(items[0], error)
             return 0
         log.warning("batch.taken_apart", items=len(items), error_type=type(error).__name__, error_message=str(error))
     return sum(apply_or_take_apart([item], apply, give_up) for item in items)
+
+
+def is_database_lost(error: Exception) -> bool:
+    """Tell whether the work failed for want of the database (gone, busy, deadlocked), not for what the work was."""
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, LOST_DATABASE) and not sqlstate.startswith(LIMIT_EXCEEDED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
 
@@ -12,11 +13,12 @@ from orchestrator.batches import apply_or_take_apart
 from orchestrator.dispatch import Answered
 from orchestrator.domain.strict_json import printable
 from orchestrator.domain.vocabulary import CallKind, CallState, Engine, IncidentKind
-from orchestrator.engines.protocol import Operation, Reply, Request
+from orchestrator.engines.protocol import Operation, Reply, Request, UnusableAnswer
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, Experiment, MarketContext, ShadowTrade
 from orchestrator.queue import (
     back_off,
+    database_clock,
     end_call,
     fail_calls,
     lock_experiments,
@@ -66,24 +68,27 @@ def requests_for(calls: Sequence[EngineCall]) -> list[CallToMake]:
 def record_call_answers(answers: Sequence[Answered]) -> None:
     """Record what came back for a batch of calls; the recommendations among it in one transaction."""
     recommendations = []
+    now = database_clock()
     for answer in answers:
-        made: CallToMake = answer.work  # type: ignore[assignment]
-        if not isinstance(answer.outcome, Reply):
-            _try_again(made.call, answer.outcome, latency=answer.latency)
-        elif made.call.kind != CallKind.RECOMMENDATION:
-            _record_told(made.call, answer.outcome, latency=answer.latency)
-        elif answer.outcome.status == HTTPStatus.OK:
+        call, outcome = answer.work.call, answer.outcome  # type: ignore[attr-defined]
+        if isinstance(outcome, UnusableAnswer):
+            _fail([call], str(outcome))
+        elif not isinstance(outcome, Reply):
+            _try_again(call, outcome, latency=answer.latency)
+        elif call.kind != CallKind.RECOMMENDATION:
+            _record_told(call, outcome, latency=answer.latency)
+        elif outcome.status != HTTPStatus.OK:
+            _record_status(call, outcome, latency=answer.latency)
+        else:
             recommendations.append(
                 Received(
-                    experiment_id=made.call.experiment_id,
-                    engine=Engine(made.call.engine),
-                    body=answer.outcome.body,
-                    received_at=answer.received_at,
+                    experiment_id=call.experiment_id,
+                    engine=Engine(call.engine),
+                    body=outcome.body,
+                    received_at=now - timedelta(seconds=answer.seconds_ago()),
                     latency=answer.latency,
                 )
             )
-        else:
-            _record_status(made.call, answer.outcome, latency=answer.latency)
     apply_or_take_apart(recommendations, _record_answered, _give_up_answer)
 
 
@@ -101,21 +106,28 @@ def _record_answered(recommendations: Sequence[Received]) -> int:
 
 def _give_up_answer(received: Received, error: Exception) -> None:
     """Keep an answer that cannot be stored as evidence of an incident, and end its call."""
-    log.error("answer.failed", experiment_id=str(received.experiment_id), engine=received.engine, exc_info=error)
+    log.error(
+        "answer.failed",
+        signal_id=Experiment.objects.signal_ids([received.experiment_id])[received.experiment_id],
+        experiment_id=str(received.experiment_id),
+        engine=received.engine.value,
+        exc_info=error,
+    )
+    sentence = printable(f"{type(error).__name__}: {error}", most=2000)
     open_incident(
         IncidentKind.POISON_WORK,
         subject=f"answer:{received.experiment_id}:{received.engine}",
         experiment_id=received.experiment_id,
         detail={
             "what": f"The answer of engine {received.engine} could not be recorded; its side ends here.",
-            "error": f"{type(error).__name__}: {error}"[:2000],
+            "error": sentence,
             "answer": printable(received.body),
         },
     )
     calls = EngineCall.objects.filter(
         experiment_id=received.experiment_id, engine=received.engine, kind=CallKind.RECOMMENDATION
     )
-    _fail(list(calls), f"the answer could not be recorded: {error}")
+    _fail(list(calls), f"the answer could not be recorded: {sentence}")
 
 
 def fail_overdue_calls() -> int:
@@ -174,7 +186,7 @@ def _status(reply: Reply) -> EngineFailed:
 
 def _try_again(call: EngineCall, error: Exception, *, latency: float) -> None:
     state = CallState.ACCEPTED if call.state == CallState.ACCEPTED else CallState.PENDING
-    put_back_call(call, state=state, wait_seconds=back_off(call.attempts), error=str(error), latency=latency)
+    put_back_call(call, state=state, wait_seconds=back_off(call.attempts), error=printable(str(error)), latency=latency)
     _log_failed([(call.experiment_id, call.engine, error)], kind=call.kind)
 
 

@@ -8,8 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
 
@@ -19,16 +19,22 @@ from orchestrator.engines.connect import connect
 from orchestrator.engines.protocol import Engine as EngineClient
 from orchestrator.engines.protocol import NoAnswer, NotSent, Reply, Request
 
+CLOSE_SECONDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came back for one piece of work. ``latency`` in seconds."""
+    """What came back for one piece of work. ``latency`` in seconds, ``received`` on this process's monotonic clock."""
 
     work: object
     engine: Engine
     outcome: Reply | NotSent | NoAnswer
-    received_at: datetime
+    received: float
     latency: float
+
+    def seconds_ago(self) -> float:
+        """Return how long ago it came; the database clock less this is when, by the one clock that counts."""
+        return time.monotonic() - self.received
 
 
 class Wake:
@@ -75,14 +81,19 @@ class Dispatcher:
         """Close the connections and end the thread; what is still in flight is given up."""
 
         async def shut_down() -> None:
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            given_up = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in given_up:
                 task.cancel()
+            await asyncio.wait_for(asyncio.gather(*given_up, return_exceptions=True), CLOSE_SECONDS)
             for client in self._clients.values():
                 await client.close()
 
-        asyncio.run_coroutine_threadsafe(shut_down(), self._loop).result(timeout=5)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(shut_down(), self._loop).result(timeout=2 * CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -99,4 +110,5 @@ class Dispatcher:
             outcome = error
         except Exception as error:  # noqa: BLE001 - the worker must hear of it, whatever it was
             outcome = NoAnswer(f"{type(error).__name__}: {error}")
-        self.results.put(Answered(work, engine, outcome, datetime.now(UTC), time.monotonic() - started))
+        received = time.monotonic()
+        self.results.put(Answered(work, engine, outcome, received, received - started))

@@ -13,6 +13,7 @@ from orchestrator.batches import apply_or_take_apart
 from orchestrator.contexts import build_contexts
 from orchestrator.domain.assignment import assignment_hash, experiment_id, variant
 from orchestrator.domain.policy import Availability, decide, decision_inputs
+from orchestrator.domain.strict_json import printable
 from orchestrator.domain.vocabulary import CallKind, Engine, IncidentKind
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, ExecutionPolicy, Experiment, MarketContext, PolicyRevision
@@ -51,7 +52,7 @@ def process_signals(claimed: Sequence[Signal]) -> int:
     for signal in claimed:
         if signal.attempts > settings.MAX_SIGNAL_ATTEMPTS:
             _give_up(signal, signal.last_error or "it was taken up and never finished; it may kill the worker")
-    # what came back may be what killed its worker, so it goes alone
+    # what was not finished before may be what killed its worker, so it goes alone, and after the others
     batches = [[signal for signal in claimed if signal.attempts == 1]]
     batches += [[signal] for signal in claimed if 1 < signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
     return sum(apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail) for batch in batches)
@@ -97,11 +98,12 @@ def create_experiments(claimed: Sequence[Signal]) -> list[Created]:
 def _fail(signal: Signal, error: Exception) -> None:
     if isinstance(error, IntegrityError) and _adopt_existing(signal):
         return
-    log.error("signal.failed", signal_id=str(signal.signal_id), exc_info=error)
+    log.error("signal.failed", signal_id=str(signal.signal_id), attempt=signal.attempts, exc_info=error)
+    sentence = printable(f"{type(error).__name__}: {error}", most=2000)
     if signal.attempts >= settings.MAX_SIGNAL_ATTEMPTS:
-        _give_up(signal, f"{type(error).__name__}: {error}")
+        _give_up(signal, sentence)
     else:
-        release_signal(signal, error=f"{type(error).__name__}: {error}", park=False)
+        release_signal(signal, error=sentence, park=False)
 
 
 def _adopt_existing(signal: Signal) -> bool:
@@ -124,7 +126,7 @@ def _give_up(signal: Signal, error: str) -> None:
                     "no engine has seen it.",
                     "signal_id": str(signal.signal_id),
                     "symbol": signal.symbol,
-                    "error": error[:2000],
+                    "error": error,
                 },
             )
 

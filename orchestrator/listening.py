@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import psycopg
 import structlog
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from webhooks.notifications import CHANNEL
 
 log = structlog.get_logger(__name__)
 
-RECONNECT_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Listener:
@@ -26,21 +27,33 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread, if it was started."""
         self._stopping.set()
-        self._thread.join(timeout=2)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
 
     def _listen(self) -> None:
+        failures = 0
         while not self._stopping.is_set():
             try:
                 with _connect() as own:
                     own.execute(f"LISTEN {CHANNEL}")
+                    failures = 0
                     self._wake()  # what arrived while nobody listened
                     while not self._stopping.is_set():
                         for _ in own.notifies(timeout=0.5, stop_after=1):
                             self._wake()
-            except (psycopg.Error, OSError) as error:
-                log.warning("listener.lost", error_type=type(error).__name__, error_message=str(error))
-                self._stopping.wait(RECONNECT_SECONDS)
+            # Django's own error when the embedded server cannot be started
+            except (psycopg.Error, DatabaseError, OSError) as error:
+                pause = min(RECONNECT_SECONDS * 2.0**failures, LONGEST_PAUSE_SECONDS)
+                failures = min(failures + 1, 10)
+                log.warning(
+                    "listener.lost",
+                    error_type=type(error).__name__,
+                    error_message=str(error),
+                    retry_in_seconds=pause,
+                )
+                self._stopping.wait(pause)
 
 
 def _connect() -> "psycopg.Connection[tuple[object, ...]]":

@@ -120,8 +120,9 @@ def _record_one(
         return _refuse(received, call, error)
     if earlier is not None:
         return _compare(received, earlier, answer)
-    late = call.state == CallState.FAILED
-    _end_call(call, CallState.ANSWERED, received=received, error=call.error if late else "")
+    # recorded after the deadline, whatever held it up, it may no longer execute
+    late = call.state == CallState.FAILED or at > call.deadline_at
+    _end_call(call, CallState.ANSWERED, received=received, error=call.error if call.state == CallState.FAILED else "")
     experiment = experiments[received.experiment_id]
     recommendation = Recommendation(
         call=call,
@@ -183,7 +184,7 @@ def _permit(experiment: Experiment, *, late: bool, at: datetime) -> ExecutionPer
         granted_at=at,
         resolved_at=at if late else None,
         resolved_by="deadline" if late else "",
-        detail="the recommendation came after its call had ended" if late else "",
+        detail="the recommendation was recorded after its call had ended or its deadline had passed" if late else "",
     )
 
 

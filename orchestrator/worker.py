@@ -5,13 +5,15 @@ database gone is tried again with growing pauses; answers that are not recorded 
 """
 
 import itertools
+import math
 import os
 import socket
-import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from queue import Empty
 from typing import Any
 
@@ -20,18 +22,17 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from orchestrator.batches import LOST_DATABASE
+from orchestrator.batches import LOST_DATABASE, is_database_lost
 from orchestrator.calls import CallToMake, fail_overdue_calls, record_call_answers, requests_for
-from orchestrator.dispatch import Answered, Dispatcher
-from orchestrator.domain.moments import moment_string
-from orchestrator.domain.recommendation import execution_body
+from orchestrator.dispatch import Answered, Dispatcher, Wake
 from orchestrator.domain.vocabulary import Engine
-from orchestrator.engines.protocol import Operation, Request
+from orchestrator.engines.protocol import NotSent, Operation, Reply, Request
 from orchestrator.events import apply_events
+from orchestrator.executions import ExecutionToSend, executions_for
 from orchestrator.experiments import process_signals
 from orchestrator.health import record_health
 from orchestrator.listening import Listener
-from orchestrator.models import ExecutionPermit, ExecutionPolicy, Recommendation, WorkerHeartbeat
+from orchestrator.models import ExecutionPermit, WorkerHeartbeat
 from orchestrator.permits import (
     ExecutionAnswer,
     doubt_silent_permits,
@@ -40,7 +41,6 @@ from orchestrator.permits import (
 )
 from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled
 from orchestrator.revisions import current_revision
-from webhooks.canonical import canonical
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,12 @@ LONGEST_PAUSE_SECONDS = 10.0
 PROBE_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 SENDING_MARGIN_SECONDS = 5.0
-TRIES_WHEN_STOPPING = 4
+PROBE_AGAIN_SECONDS = 1.0
+STOPPING_PATIENCE_SECONDS = 30.0
+
+
+class StepFailed(Exception):
+    """A worker that should do everything once could not; the message names what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,6 @@ class Options:
     batch_size: int = 100
     poll_interval: float = 1.0
     concurrency: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionToSend:
-    permit: ExecutionPermit
-    is_query: bool = False
-    is_resend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +85,13 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
         self._dispatcher = Dispatcher(settings.ENGINES)
         self._listener = Listener(self._dispatcher.wake)
-        self._stopping = threading.Event()
+        self._stopping = False
         self._unrecorded: list[Answered] = []
         self._due: dict[str, float] = defaultdict(float)
+        self._failures: Counter[str] = Counter()
         self._probing: set[Engine] = set()
+        self._known_at: dict[Engine, float] = {}
+        self._has_beaten = False
         self._steps: tuple[Callable[[], int], ...] = (
             self._record_answers,
             self._take_signals,
@@ -107,23 +108,25 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """Take up nothing new, finish what is in hand, and return from ``run``."""
-        self._stopping.set()
+        """Take up nothing new, finish what is in hand, and return from ``run``; safe in a signal handler."""
+        self._stopping = True
         self._dispatcher.wake()
 
     def run(self) -> None:
-        """Work until told to stop, or with ``once`` until nothing is left to do."""
+        """Work until told to stop, or with ``once`` until nothing is due any more.
+
+        :raises StepFailed: with ``once``, when a step failed for another reason than the database's absence.
+        """
         log.info("worker.started", worker=self.name, **_named(self.options))
         self._listener.start()
         try:
             self._survive(current_revision)
-            self._survive(self._probe_first)
-            while not self._stopping.is_set():
+            while not self._stopping:
                 did = self._survive(self._round)
                 if self.options.once and not did and not self._busy():
                     break
                 if not did:
-                    self._wait(self.options.poll_interval)
+                    self._wait(self._until_due())
             self._finish()
             self._survive(lambda: self._beat(stopped=True))
         finally:
@@ -131,11 +134,14 @@ class Worker:
             self._dispatcher.close()
             connection.close()
             log.info("worker.stopped", worker=self.name)
+        if self.options.once and self._failures:
+            raise StepFailed(f"These steps failed, the log says why: {', '.join(sorted(self._failures))}.")
 
     def _round(self) -> int:
-        did = sum(step() for step in self._steps)
-        if self._is_due("sweep", self.options.poll_interval):
-            did += sum(sweep() for sweep in self._sweeps)
+        self._look_at_engines()
+        did = sum(self._attempt(step) for step in self._steps)
+        if self._is_due("sweep", self.options.poll_interval) or self.options.once:
+            did += sum(self._attempt(sweep) for sweep in self._sweeps)
         if self._is_due("heartbeat", HEARTBEAT_SECONDS):
             self._beat()
         for engine in Engine:
@@ -143,31 +149,49 @@ class Worker:
                 self._probe(engine)
         return did
 
+    def _attempt(self, step: Callable[[], int]) -> int:
+        """Do one step; a fault in it holds up that step alone, so that poison never starves the rest (rule 12)."""
+        name = getattr(step, "__name__", repr(step))
+        if time.monotonic() < self._due[f"rest {name}"] and not self._stopping:
+            return 0
+        try:
+            did = step()
+        except Exception as error:
+            if is_database_lost(error):
+                raise
+            self._failures[name] += 1
+            pause = math.inf if self.options.once else min(0.1 * 2.0 ** self._failures[name], LONGEST_PAUSE_SECONDS)
+            self._due[f"rest {name}"] = time.monotonic() + pause
+            log.exception("worker.step_failed", worker=self.name, step=name, retry_in_seconds=pause, exc_info=error)
+            connection.close()
+            return 0
+        del self._failures[name]
+        return did
+
     def _survive(self, action: Callable[[], Any]) -> Any:
         """Do it, however long the database is away, and return what it returned.
 
-        A worker that was told to stop gives up after some tries, unless it holds answers that nobody else has.
+        A worker that was told to stop gives up and returns None; if it holds answers that nobody else has, not at once.
         """
+        began = time.monotonic()
         for failures in itertools.count(1):
-            pause = min(0.1 * 2.0**failures, LONGEST_PAUSE_SECONDS)
             try:
                 return action()
             except LOST_DATABASE as error:
+                pause = min(0.1 * 2.0 ** min(failures, 10), LONGEST_PAUSE_SECONDS)
                 log.warning("database.lost", worker=self.name, retry_in_seconds=pause, exc_info=error)
-            except Exception as error:
-                if self.options.once:
-                    raise
-                log.exception("worker.step_failed", worker=self.name, retry_in_seconds=pause, exc_info=error)
             connection.close()
-            if self._stopping.wait(pause) and failures >= TRIES_WHEN_STOPPING and not self._unrecorded:
+            if self._stopping and (not self._unrecorded or time.monotonic() - began > STOPPING_PATIENCE_SECONDS):
                 break
-        return 0
+            self._pause(pause)
+        return None
 
     # steps, each returns how much it did
 
     def _record_answers(self) -> int:
         """Record what came back; an answer is forgotten only after it was committed."""
-        self._unrecorded.extend(self._drain())
+        while not self._dispatcher.results.empty():
+            self._take(self._dispatcher.results.get())
         calls = [answer for answer in self._unrecorded if isinstance(answer.work, CallToMake)]
         others = [answer for answer in self._unrecorded if not isinstance(answer.work, CallToMake)]
         if calls:
@@ -175,14 +199,14 @@ class Worker:
             self._unrecorded = others
         for answer in others:
             self._record_other(answer)
-            self._unrecorded.remove(answer)
+            self._unrecorded = [one for one in self._unrecorded if one is not answer]
         return len(calls) + len(others)
 
     def _record_other(self, answer: Answered) -> None:
         work = answer.work
         if isinstance(work, Probe):
-            record_health(work.engine, answer.outcome)
-            self._probing.discard(work.engine)
+            record_health(work.engine, answer.outcome, seconds_ago=answer.seconds_ago())
+            self._known_at[work.engine] = answer.received
         elif isinstance(work, ExecutionToSend):
             record_execution_answer(
                 ExecutionAnswer(work.permit, answer.outcome, is_query=work.is_query, is_resend=work.is_resend)
@@ -233,87 +257,90 @@ class Worker:
             lease_seconds = max(settings.LEASE_SECONDS, known.timeout_seconds + SENDING_MARGIN_SECONDS)
             latest = time.monotonic() + settings.LEASE_SECONDS / 2  # before arming: a pause in between counts
             armed = arm_permits(engine, limit=room, lease=self.name, lease_seconds=lease_seconds)
-            self._send([ExecutionToSend(permit) for permit in armed], engine, latest=latest)
-            did += len(armed)
-            if known.queryable or known.idempotent:
-                unsettled = claim_unsettled(
-                    engine,
-                    limit=max(1, room - len(armed)),
-                    lease=self.name,
-                    lease_seconds=lease_seconds,
-                    queryable=known.queryable,
-                    idempotent=known.idempotent,
-                )
-                self._send(
-                    [
-                        ExecutionToSend(permit, is_query=not permit.resend, is_resend=permit.resend)  # type: ignore[attr-defined]
-                        for permit in unsettled
-                    ],
-                    engine,
-                    latest=latest,
-                )
-                did += len(unsettled)
+            unsettled = []
+            try:
+                if known.queryable or known.idempotent:
+                    unsettled = claim_unsettled(
+                        engine,
+                        limit=max(1, room - len(armed)),
+                        lease=self.name,
+                        lease_seconds=lease_seconds,
+                        queryable=known.queryable,
+                        idempotent=known.idempotent,
+                    )
+                work = executions_for([*armed, *unsettled])
+            except Exception as error:
+                # armed and not sent, and this worker knows it: that is recorded when the database is back
+                self._unrecorded += [_not_sent(permit, engine, error) for permit in armed]
+                raise
+            for one in work:
+                self._send(one, engine, latest=latest)
+            did += len(armed) + len(unsettled)
         return did
 
-    def _send(self, work: Sequence[ExecutionToSend], engine: Engine, *, latest: float) -> None:
-        bodies = _execution_bodies([one.permit for one in work if not one.is_query])
+    def _send(self, one: ExecutionToSend, engine: Engine, *, latest: float) -> None:
         timeout = settings.ENGINES[engine].timeout_seconds
-        for one in work:
-            permit = one.permit
-            if one.is_query:
-                self._dispatcher.ask(one, engine, Request(Operation.EXECUTION, permit.permit_id), timeout=timeout)
-                continue
-            log.info(
-                "permit.armed",
-                permit_id=str(permit.permit_id),
-                experiment_id=str(permit.experiment_id),
-                signal_id=bodies[permit.permit_id].signal_id,
-                engine=engine.value,
-                attempt=permit.attempts,
-            )
-            self._dispatcher.ask(
-                one,
-                engine,
-                Request(Operation.EXECUTE, permit.permit_id, bodies[permit.permit_id].body),
-                timeout=timeout,
-                unless=_too_late(latest),
-            )
+        if one.is_query:
+            self._dispatcher.ask(one, engine, one.request, timeout=timeout)
+            return
+        log.info(
+            "permit.armed",
+            permit_id=str(one.permit.permit_id),
+            experiment_id=str(one.permit.experiment_id),
+            signal_id=one.signal_id,
+            engine=engine.value,
+            attempt=one.permit.attempts,
+        )
+        by_not_after = time.monotonic() + one.permit.seconds_left  # type: ignore[attr-defined]
+        self._dispatcher.ask(one, engine, one.request, timeout=timeout, unless=_too_late(min(latest, by_not_after)))
 
     # the rest
 
     def _room(self, engine: Engine) -> int:
-        if self._stopping.is_set():
+        if self._stopping:
             return 0
-        most = min(self.options.concurrency, settings.ENGINES[engine].concurrency)
-        return most - self._dispatcher.in_flight[engine]
+        return min(self.options.concurrency, settings.ENGINES[engine].concurrency) - self._in_flight(engine)
+
+    def _in_flight(self, engine: Engine) -> int:
+        """Return the calls in flight; a probe is none, it waits for nobody and nobody waits for it."""
+        return self._dispatcher.in_flight[engine] - (engine in self._probing)
 
     def _busy(self) -> bool:
-        return bool(self._unrecorded) or any(count > 0 for count in self._dispatcher.in_flight.values())
+        return bool(self._unrecorded) or any(self._in_flight(engine) > 0 for engine in Engine)
 
     def _wait(self, seconds: float) -> None:
         """Wait for an answer or a notification, at most ``seconds``."""
-        try:
-            found = self._dispatcher.results.get(timeout=seconds)
-        except Empty:
-            return
-        if isinstance(found, Answered):
-            self._dispatcher.finish(found)
-            self._unrecorded.append(found)
+        with suppress(Empty):
+            self._take(self._dispatcher.results.get(timeout=seconds))
 
-    def _drain(self) -> list[Answered]:
-        found = []
-        while not self._dispatcher.results.empty():
-            one = self._dispatcher.results.get()
-            if isinstance(one, Answered):
-                self._dispatcher.finish(one)
-                found.append(one)
-        return found
+    def _take(self, found: Answered | Wake) -> None:
+        """Take an answer out of flight; an engine that failed is probed soon rather than at its time."""
+        if isinstance(found, Wake):
+            return
+        self._dispatcher.finish(found)
+        self._unrecorded.append(found)
+        if isinstance(found.work, Probe):
+            self._probing.discard(found.engine)
+        has_failed = not isinstance(found.outcome, Reply) or found.outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if has_failed and settings.ENGINES[found.engine].url:
+            probe = f"probe {found.engine}"
+            self._due[probe] = min(self._due[probe], time.monotonic() + PROBE_AGAIN_SECONDS)
 
     def _finish(self) -> None:
         """Record what is still in flight; each request has its own deadline, so this ends."""
         while self._busy():
             self._wait(1.0)
-            self._survive(self._record_answers)
+            did = self._survive(lambda: self._attempt(self._record_answers))
+            if not did and not any(self._in_flight(engine) for engine in Engine):
+                # engines are asked again for a recommendation, and a permit without its answer is doubted
+                log.error("worker.gave_up", worker=self.name, unrecorded=len(self._unrecorded))
+                break
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but not through being told to stop."""
+        until, was_stopping = time.monotonic() + seconds, self._stopping
+        while (left := until - time.monotonic()) > 0 and self._stopping == was_stopping:
+            time.sleep(min(left, 0.1))
 
     def _is_due(self, what: str, every: float) -> bool:
         now = time.monotonic()
@@ -322,15 +349,25 @@ class Worker:
         self._due[what] = now + every
         return True
 
-    def _probe_first(self) -> None:
-        """Know whether the engines are there before the first decision."""
+    def _until_due(self) -> float:
+        """Return the seconds until the next look around: the poll interval, or less when something regular is due."""
+        return max(0.01, min(self.options.poll_interval, min(self._due.values()) - time.monotonic()))
+
+    def _look_at_engines(self) -> None:
+        """Know whether the engines are there before deciding: at the start, and whenever what is known has grown old.
+
+        It does while the database is away, and while this process is held up.
+        """
+        oldest = time.monotonic() - 2 * settings.ENGINE_PROBE_SECONDS - PROBE_TIMEOUT_SECONDS
+        if all(self._known_at.get(engine, -math.inf) > oldest for engine in Engine):
+            return
         for engine in Engine:
             self._is_due(f"probe {engine}", settings.ENGINE_PROBE_SECONDS)
             self._probe(engine)
         give_up = time.monotonic() + PROBE_TIMEOUT_SECONDS
-        while self._probing and time.monotonic() < give_up and not self._stopping.is_set():
+        while self._probing and time.monotonic() < give_up and not self._stopping:
             self._wait(0.2)
-            self._record_answers()
+        self._attempt(self._record_answers)
 
     def _probe(self, engine: Engine) -> None:
         if engine in self._probing:
@@ -344,50 +381,19 @@ class Worker:
             [WorkerHeartbeat(name=self.name, started_at=Now(), beat_at=Now(), stopped_at=Now() if stopped else None)],
             update_conflicts=True,
             unique_fields=["name"],
-            update_fields=["beat_at", "stopped_at"],
+            # a container's only process has the same name at every start
+            update_fields=["beat_at", "stopped_at", *([] if self._has_beaten else ["started_at"])],
         )
+        self._has_beaten = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Execution:
-    body: str
-    signal_id: str
-
-
-def _execution_bodies(permits: Sequence[ExecutionPermit]) -> dict[Any, _Execution]:
-    """Return the body of each execution: the engine's own recommendation, to the letter, with its permit."""
-    if not permits:
-        return {}
-    ids = [permit.experiment_id for permit in permits]
-    raws = {
-        (answer.experiment_id, answer.engine): answer.raw
-        for answer in Recommendation.objects.filter(experiment_id__in=ids)
-    }
-    policies = {
-        policy.experiment_id: policy
-        for policy in ExecutionPolicy.objects.filter(experiment_id__in=ids).select_related("experiment")
-    }
-    return {
-        permit.permit_id: _Execution(
-            body=execution_body(
-                raws[permit.experiment_id, permit.engine],
-                envelope=canonical(
-                    {
-                        "permit_id": str(permit.permit_id),
-                        "experiment_id": str(permit.experiment_id),
-                        "not_after": moment_string(permit.not_after),
-                        "app_mode": policies[permit.experiment_id].inputs["revision"]["app_mode"],
-                    }
-                ),
-            ),
-            signal_id=str(policies[permit.experiment_id].experiment.signal_id),
-        )
-        for permit in permits
-    }
+def _not_sent(permit: ExecutionPermit, engine: Engine, error: Exception) -> Answered:
+    work = ExecutionToSend(permit, Request(Operation.EXECUTE, permit.permit_id), signal_id="")
+    return Answered(work, engine, NotSent(f"it could not be prepared: {error}"), time.monotonic(), 0.0)
 
 
 def _too_late(latest: float) -> Callable[[], str]:
-    """Return a check for the moment of sending: a worker that was held up since arming sends nothing."""
+    """Return a check for the moment of sending: a worker that was held up since arming, or past not_after, sends nothing."""
     return lambda: "the worker was held up between arming and sending" if time.monotonic() > latest else ""
 
 

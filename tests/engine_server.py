@@ -103,7 +103,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One request as it came. ``at`` in seconds of the monotonic clock."""
+    """One request as it came. ``at`` in seconds of the monotonic clock, ``client_port`` tells connections apart."""
 
     operation: str
     method: str
@@ -112,6 +112,7 @@ class Recorded:
     body: bytes
     is_signed: bool
     at: float
+    client_port: int = 0
 
     @property
     def json(self) -> Any:
@@ -356,7 +357,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         operation = next((name for name, method, path in ROUTES if self._is(method, path)), "")
         request = Recorded(
-            operation, self.command, self.path, headers, body, self._is_signed(headers, body), time.monotonic()
+            operation=operation,
+            method=self.command,
+            path=self.path,
+            headers=headers,
+            body=body,
+            is_signed=self._is_signed(headers, body),
+            at=time.monotonic(),
+            client_port=self.client_address[1],
         )
         behaviour = engine.note(request)
         if behaviour.reset_before_work:

@@ -1,6 +1,6 @@
 """Money, prices and quantities: read exactly, refused when they are not finite, written as plain decimal strings."""
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, Overflow
 from typing import Any
 
 PLACES = Decimal("0.00000001")
@@ -31,7 +31,7 @@ def read_amount(value: Any, *, name: str, lowest: Decimal | None = Decimal(0), a
         if not amount.is_finite() or abs(amount) >= LIMIT:
             raise problem
         amount = amount.quantize(PLACES, rounding=ROUND_HALF_UP)
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         raise problem from None
     if abs(amount) >= LIMIT:  # rounded up to it
         raise problem

@@ -10,7 +10,8 @@ class UnreadableMoment(ValueError):
 
 def moment_string(moment: datetime) -> str:
     """Return ``YYYY-MM-DDTHH:MM:SS.ffffffZ``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    in_utc = moment.astimezone(UTC)
+    return f"{in_utc.year:04d}-{in_utc:%m-%dT%H:%M:%S.%f}Z"  # %Y would not pad the year
 
 
 def read_moment(value: Any, *, name: str) -> datetime:

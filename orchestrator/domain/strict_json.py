@@ -1,7 +1,7 @@
 """Reading JSON from engines: what Python's reader lets pass (NaN, duplicate keys, bombs) is refused with a sentence."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_DEPTH = 32
@@ -65,8 +65,9 @@ def member_text(text: str, name: str) -> str:
             return text[start:at]
 
 
-def printable(body: bytes, *, most: int = 4000) -> str:
+def printable(said: bytes | str, *, most: int = 4000) -> str:
     """Return at most ``most`` bytes of anything as text that PostgreSQL can keep, for people to read."""
+    body = said.encode(errors="replace") if isinstance(said, str) else said
     return body[:most].decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -77,9 +78,13 @@ def _skip(text: str, at: int, blanks: str) -> int:
 
 
 def _finite(text: str) -> Decimal:
-    number = Decimal(text)
+    problem = UnreadableJson(f"it holds the number {text[:40]}, which is out of range")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond all bounds
+        raise problem from None
     if number and number.adjusted() not in EXPONENTS:
-        raise UnreadableJson(f"it holds the number {text[:40]}, which is out of range")
+        raise problem
     return number
 
 

@@ -22,7 +22,8 @@ class Operation(Enum):
         return self.value[0]
 
     def path(self, key: UUID | None) -> str:
-        return self.value[1].format(key=key)
+        template: str = self.value[1]
+        return template.format(key=key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class NotSent(Exception):
 
 class NoAnswer(Exception):
     """The request left, or may have left, and no whole answer came: nothing is known about its effect."""
+
+
+class UnusableAnswer(NoAnswer):
+    """An answer came that nobody could use, however often the question is repeated: it is too long, say."""
 
 
 class Engine(Protocol):

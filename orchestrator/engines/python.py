@@ -3,12 +3,18 @@
 It may offer ``health()``, ``recommend(body)``, ``recommendation(key)``, ``execute(body)``, ``execution(key)``,
 ``open_shadow_trade(body)`` and ``close_shadow_trade(key, body)``, plain or async. Bodies are the bytes that HTTP would
 carry; an answer is a JSON-able mapping (status 200) or a pair (status, mapping). What it does not offer answers 501.
+
+It never runs on the loop that talks to the other engine: each plain call has a thread of its own, all async calls share
+one loop in another. So it can hold up, hang or exhaust nothing but itself.
 """
 
 import asyncio
 import inspect
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from http import HTTPStatus
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -19,18 +25,35 @@ from orchestrator.engines.protocol import NoAnswer, Operation, Reply, Request
 BODY_ONLY = {Operation.RECOMMEND, Operation.EXECUTE, Operation.OPEN_SHADOW_TRADE}
 
 
+class UnusableEngine(Exception):
+    """What ``ENGINE_<X>_URL`` names cannot be made; the message says which and why."""
+
+
 class PythonEngine:
+    """``send`` may be called from any event loop.
+
+    :raises UnusableEngine: when there is no such factory, or it fails.
+    """
+
     def __init__(self, settings: EngineSettings) -> None:
         _, module, factory = settings.url.split(":")
-        self._object = import_string(f"{module}.{factory}")()
+        self._name = f"engine-{settings.name}"
+        try:
+            self._object = import_string(f"{module}.{factory}")()
+        except Exception as error:
+            raise UnusableEngine(
+                f"ENGINE_{settings.name}_URL is {settings.url!r}, but that engine cannot be made: "
+                f"{type(error).__name__}: {error}. Accepted: python:package.module:factory, a callable without arguments."
+            ) from error
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, request: Request, *, timeout: float) -> Reply:
         operation = getattr(self._object, request.operation.name.lower(), None)
         if operation is None:
-            return Reply(501, b"{}")
+            return Reply(HTTPStatus.NOT_IMPLEMENTED, b"{}")
         try:
             async with asyncio.timeout(timeout):
-                answer = await _call(operation, _arguments(request))
+                answer = await asyncio.wrap_future(self._begin(operation, _arguments(request)))
         except TimeoutError:
             raise NoAnswer(f"no answer within {timeout:g} s") from None
         except Exception as error:  # whatever a foreign engine raises is its failure
@@ -38,7 +61,42 @@ class PythonEngine:
         return _reply(answer)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """End the loop of the async calls; a plain call that hangs ends with the process."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _begin(self, operation: Callable[..., Any], arguments: tuple[Any, ...]) -> "Future[Any]":
+        if inspect.iscoroutinefunction(operation):
+            return asyncio.run_coroutine_threadsafe(operation(*arguments), self._own_loop())
+        outcome: Future[Any] = Future()
+        self._in_a_thread(lambda: _run(operation, arguments, outcome))
+        return outcome
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = loop = asyncio.new_event_loop()
+            self._in_a_thread(lambda: _serve(loop))
+        return self._loop
+
+    def _in_a_thread(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, name=self._name, daemon=True).start()
+
+
+def _run(operation: Callable[..., Any], arguments: tuple[Any, ...], outcome: "Future[Any]") -> None:
+    outcome.set_running_or_notify_cancel()
+    try:
+        outcome.set_result(operation(*arguments))
+    except Exception as error:  # noqa: BLE001 - it is raised where the outcome is waited for
+        outcome.set_exception(error)
+    except BaseException as error:  # noqa: BLE001 - SystemExit, say: not for the loop that waits
+        outcome.set_exception(NoAnswer(f"{type(error).__name__}: {error}"))
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _arguments(request: Request) -> tuple[Any, ...]:
@@ -51,15 +109,9 @@ def _arguments(request: Request) -> tuple[Any, ...]:
     return (str(request.key),)
 
 
-async def _call(operation: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    if inspect.iscoroutinefunction(operation):
-        return await operation(*arguments)
-    return await asyncio.to_thread(operation, *arguments)
-
-
 def _reply(answer: Any) -> Reply:
-    status, content = answer if isinstance(answer, tuple) else (200, answer)
     try:
+        status, content = answer if isinstance(answer, tuple) else (HTTPStatus.OK, answer)
         return Reply(int(status), json.dumps(content, allow_nan=False).encode())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise NoAnswer(f"the answer is not JSON: {error}") from error

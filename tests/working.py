@@ -1,0 +1,79 @@
+"""The worker in tests: one that does everything that is due and ends, and one that runs beside the test."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from orchestrator.worker import Options, Worker
+from outcomes.exits import apply_exits, price_followers, settle_late_followers
+from outcomes.expiry import report_expired_trades
+
+
+def make_worker(**options: object) -> Worker:
+    """Return a worker with all the steps that ``run_orchestrator`` gives it."""
+    return Worker(
+        Options(**({"poll_interval": 0.05} | options)),  # type: ignore[arg-type]
+        steps=(apply_exits, price_followers),
+        sweeps=(settle_late_followers, report_expired_trades),
+    )
+
+
+def work_once(**options: object) -> None:
+    """Do everything that is due."""
+    make_worker(once=True, **options).run()
+
+
+@contextmanager
+def working(**options: object) -> Iterator[Worker]:
+    """Let a worker run in a thread; it is stopped, and has finished, at the end."""
+    worker = make_worker(**options)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def eventually(is_so: Callable[[], object], *, seconds: float = 10) -> None:
+    """Wait until it is so.
+
+    :raises AssertionError: when it is not so within ``seconds``.
+    """
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def in_threads(*calls: Callable[[], object]) -> list[object]:
+    """Do all calls at the same moment, each in a thread with a connection of its own, and return what they returned.
+
+    What one raises is raised here.
+    """
+    together = threading.Barrier(len(calls))
+    results: list[object] = [None] * len(calls)
+
+    def run(place: int) -> None:
+        together.wait()
+        try:
+            results[place] = calls[place]()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the test's thread
+            results[place] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
