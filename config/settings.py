@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "constance",
     "pgtrigger",
     "rest_framework",
     "rest_framework.authtoken",
@@ -59,6 +58,7 @@ INSTALLED_APPS = [
     "webhooks",
     "orchestrator",
     "outcomes",
+    "constance",  # after orchestrator, whose command of the same name refuses with sentences
 ]
 
 MIDDLEWARE = [

@@ -202,6 +202,25 @@ class TestCommands:
         assert key in str(refusal.value) or "required" in str(refusal.value)
         assert settings_of(PolicyRevision.objects.get()) == DEFAULTS
 
+    @pytest.mark.requirement("12.5")
+    @pytest.mark.parametrize(
+        "arguments", [["set", "version", "5"], ["get", "version"], ["set", "_backend", "5"], ["get", "NOPE"], []]
+    )
+    def test_constance_refuses_what_is_no_setting_with_a_sentence(self, arguments: list[str]) -> None:
+        with pytest.raises(CommandError, match=r"Accepted: EXECUTION_MODE, |Say what to do"):
+            told("constance", *arguments)
+
+    @pytest.mark.parametrize(
+        ("up", "said"),
+        [("", "nothing is traded in any mode"), ("A", "signals that it would trade"), ("AB", "SPLIT_PERCENTAGE=50")],
+    )
+    def test_set_policy_says_when_an_engine_is_not_there(self, up: str, said: str) -> None:
+        for engine in up:
+            make_health(engine)
+        answer = told("set_policy", "EXECUTION_MODE=SPLIT_CAPITAL")
+        assert said in answer
+        assert ("not known to be available" in answer) is (up != "AB")
+
     @pytest.mark.requirement("12.2")
     def test_set_policy_makes_one_revision_of_several_keys(self) -> None:
         answer = told("set_policy", "EXECUTION_MODE=SPLIT_CAPITAL", "SPLIT_PERCENTAGE=0", "TRADING_HALTED=on")
