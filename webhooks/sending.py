@@ -15,6 +15,7 @@ RETRY_SECONDS = 60.0
 # One that has never answered is more likely not there at all.
 FIRST_ANSWER_SECONDS = 5.0
 RETRY_PAUSE_SECONDS = 1.0
+LONGEST_DETAIL = 1000
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
@@ -110,7 +111,8 @@ def _read(number: int, response: httpx2.Response) -> Answer:
             return Answer(number, str(told.get("code", "exit_alert")), status, "")
         return Answer(number, "duplicate" if told.get("duplicate") else "stored", status, str(told["signal_id"]))
     if status in {httpx2.codes.BAD_REQUEST, httpx2.codes.REQUEST_ENTITY_TOO_LARGE}:
-        return Answer(number, "refused", status, response.text[:500])
+        detail = told.get("detail") if isinstance(told, dict) else None
+        return Answer(number, "refused", status, str(detail or response.text)[:LONGEST_DETAIL])
     address = _without_token(str(response.request.url))
     if status == httpx2.codes.NOT_FOUND:
         raise WebhookUnreachable(f"{address} does not know this token. Accepted: the address of an enabled source.")

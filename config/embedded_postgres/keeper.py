@@ -28,6 +28,7 @@ from config.embedded_postgres.layout import (
     Layout,
     programs,
 )
+from config.embedded_postgres.leftovers import clear_leftovers
 from config.embedded_postgres.locks import open_lock, try_lock, unlock
 
 POLL_SECONDS = 0.25
@@ -67,6 +68,9 @@ def main(directory: str, folder: str) -> None:
         signal.signal(number, _end)
     server = None
     try:
+        # The starter did the same, but may not see what runs under another user id, as we may not see into another
+        # namespace.
+        clear_leftovers(layout.data, socket_folder=Path(folder))
         _initialise(layout)
         server = _start_server(layout, Path(folder))
         _wait_until_it_answers(server, layout, Path(folder))

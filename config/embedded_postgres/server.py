@@ -28,8 +28,14 @@ from config.embedded_postgres.locks import is_locked, open_lock, try_lock, wait_
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # Long enough for somebody else's start or stop to end.
 LOCK_SECONDS = START_SECONDS + STOP_SECONDS
-# PostgreSQL refuses to run as root; root becomes this user inside a namespace of its own and stays root outside.
-NAMESPACE_USER = 1000
+# Inside a namespace of its own the server is an ordinary user, outside it is root, whose files it can use.
+_IN_A_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+# Containers often forbid that. Then the server is `nobody`, with one right of root's: to reach its folder, which
+# belongs to root and is closed to everybody else, and its programs, wherever they are.
+_AS_NOBODY = (
+    *("setpriv", "--reuid=nobody", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=-all,+dac_override", "--ambient-caps=+dac_override"),
+)
 
 _guard = threading.Lock()
 _held: dict[Path, int] = {}
@@ -160,17 +166,18 @@ def _start_keeper(layout: Layout, folder: Path) -> None:
 
 
 def _as_somebody_but_root() -> list[str]:
-    """Return the command that runs another one with a user id that PostgreSQL accepts.
+    """Return the command that runs another one with a user id that PostgreSQL accepts: it refuses to be root.
 
-    :raises EmbeddedPostgresError: for root on a system that forbids user namespaces.
+    :raises EmbeddedPostgresError: for root on a system that forbids every way.
     """
     if os.geteuid() != 0:
         return []
-    unshare = shutil.which("unshare")
-    prefix = [unshare or "", "--user", f"--map-user={NAMESPACE_USER}", f"--map-group={NAMESPACE_USER}"]
-    if unshare is None or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:  # noqa: S603
-        raise EmbeddedPostgresError(
-            "PostgreSQL does not run as root, and this system does not let root start it under another user id (user "
-            "namespaces are forbidden here). Run this as an ordinary user, or set DATABASE_URL to a PostgreSQL database."
-        )
-    return prefix
+    for prefix in (_IN_A_NAMESPACE, _AS_NOBODY):
+        program = shutil.which(prefix[0])
+        if program and not subprocess.run([program, *prefix[1:], "true"], capture_output=True, check=False).returncode:  # noqa: S603
+            return [program, *prefix[1:]]
+    raise EmbeddedPostgresError(
+        "PostgreSQL does not run as root, and this system does not let root start it under another user id (user "
+        "namespaces and setpriv are forbidden here). Run this as an ordinary user, or set DATABASE_URL to a PostgreSQL "
+        "database."
+    )

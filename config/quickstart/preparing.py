@@ -135,7 +135,10 @@ def _children(plan: Plan, port: int, address: str, engines: list[ReferenceEngine
 
 
 def _welcome(address: str, accounts: Accounts, engines: list[ReferenceEngine]) -> str:
-    password = accounts.admin_password or "unchanged since you set it (manage.py changepassword admin sets another)"
+    password = (
+        accounts.admin_password
+        or "unchanged since you set it (another: .venv/bin/python manage.py changepassword admin)"
+    )
     token = accounts.webhook_token or "<the token that you set; only its hash is kept>"
     lines = [
         "",

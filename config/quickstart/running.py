@@ -125,7 +125,7 @@ def _last_words(posting: SamplePosting) -> str:
     if posting.trouble:
         return f"Posting the sample alerts stopped after {posting.sent}: {posting.trouble}"
     refused = f" ({posting.refused} were refused)" if posting.refused else ""
-    return f"All sample alerts are sent{refused}. See the comparison: manage.py performance_report"
+    return f"All sample alerts are sent{refused}. See the comparison: .venv/bin/python manage.py performance_report"
 
 
 def _count() -> Counts | None:

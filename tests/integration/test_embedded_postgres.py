@@ -217,17 +217,35 @@ def test_a_folder_of_somebody_else_is_refused_with_a_sentence(tmp_path: Path) ->
         use_server(folder)
 
 
-def test_root_without_user_namespaces_is_told_to_set_database_url(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str) -> None:
+    """Put programs first in PATH that fail like the real ones on a system that forbids what they do."""
+    folder.mkdir()
+    for name in programs:
+        (folder / name).write_text(f"#!/bin/sh\necho '{name}: Operation not permitted' >&2\nexit 1\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_root_who_may_not_become_anybody_is_told_to_set_database_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = tmp_path / "bin" / "unshare"
-    refusing.parent.mkdir()
-    refusing.write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n")
-    refusing.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{refusing.parent}:{os.environ['PATH']}")
+    forbid(tmp_path / "bin", monkeypatch, "unshare", "setpriv")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedPostgresError, match="set DATABASE_URL"):
         server._as_somebody_but_root()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user id")
+def test_root_in_a_container_without_user_namespaces_runs_the_server_as_nobody(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(tmp_path / "bin", monkeypatch, "unshare")
+    assert query(use_server(directory), "SELECT 1") == 1
+    assert (directory / "data").stat().st_uid not in (0, directory.stat().st_uid)
+    assert directory.stat().st_mode & 0o077 == 0, "nobody else who is `nobody` comes to the socket"
+    os.kill(keeper_of(directory), signal.SIGKILL)
+    assert eventually(lambda: not is_locked(Layout(directory).keeper_lock))
+    assert query(use_server(directory), "SELECT 1") == 1
 
 
 def test_a_server_that_cannot_start_is_an_operational_error_for_django(directory: Path) -> None:

@@ -43,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError("Ended before all alerts were sent.") from None
         self.stdout.write(summary(tally))
         if tally.results["refused"]:
-            raise CommandError(f"{tally.results['refused']} alerts were refused; the reasons are above.")
+            raise CommandError(f"Alerts refused: {tally.results['refused']}; the reasons are above.")
 
     def _report(self, answer: Answer) -> None:
         if answer.result == "refused":
@@ -65,7 +65,7 @@ def read_bodies(name: str) -> Iterator[bytes]:
 def summary(tally: Tally) -> str:
     """Return one line on how many were sent and what became of them."""
     parts = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in sorted(tally.results.items()))
-    return f"{tally.total} alerts sent" + (f": {parts}." if parts else ".")
+    return f"Alerts sent: {tally.total}" + (f" ({parts})." if parts else ".")
 
 
 def _own_address() -> str:
