@@ -110,7 +110,7 @@ def _read(number: int, response: httpx2.Response) -> Answer:
         if told["signal_id"] is None:
             return Answer(number, str(told.get("code", "exit_alert")), status, "")
         return Answer(number, "duplicate" if told.get("duplicate") else "stored", status, str(told["signal_id"]))
-    if status in {httpx2.codes.BAD_REQUEST, httpx2.codes.REQUEST_ENTITY_TOO_LARGE}:
+    if status in {httpx2.codes.BAD_REQUEST, httpx2.codes.CONTENT_TOO_LARGE}:
         detail = told.get("detail") if isinstance(told, dict) else None
         return Answer(number, "refused", status, str(detail or response.text)[:LONGEST_DETAIL])
     address = _without_token(str(response.request.url))
