@@ -86,10 +86,10 @@ def amount(value: Decimal | None) -> str:
 
 
 def money(value: Decimal | None) -> str:
-    """Return an amount of money with the decimals it has, at least two: ``4.35``, ``0.0125``."""
+    """Return an amount of money with the decimals it has, at least two: ``4.35``, ``0.0125``, ``1,250.00``."""
     if value is None:
         return NOTHING
-    whole, _, decimals = amount(value).partition(".")
+    whole, _, decimals = f"{value.normalize():,f}".partition(".")
     return f"{whole}.{decimals:0<2}"
 
 

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from orchestrator.admin.columns import alert_name, experiment_link, number, price, profit, when, word
 from orchestrator.admin.inspection import InspectionAdmin
 from orchestrator.display import NOTHING, gain, label, link
+from orchestrator.domain.vocabulary import Engine
 from orchestrator.models import Experiment, RealTrade, ShadowTrade
 from outcomes.experiment_page import experiment_page
 from outcomes.models import DailyResult, ExitSync, RealTradeOutcome, ShadowTradeOutcome
@@ -31,7 +32,8 @@ class ExperimentAdmin(InspectionAdmin):
         "recommended",
         word("permit__state", "permit"),
         "real_pnl",
-        "shadow_pnl",
+        "shadow_a",
+        "shadow_b",
     )
     list_filter = (
         "variant",
@@ -76,10 +78,13 @@ class ExperimentAdmin(InspectionAdmin):
     def real_pnl(self, experiment: Experiment) -> SafeString:
         return _several([gain(outcome.pnl) for outcome in experiment.realtradeoutcomes.all()])
 
-    @admin.display(description="shadow P&L")
-    def shadow_pnl(self, experiment: Experiment) -> SafeString:
-        outcomes = sorted(experiment.shadowtradeoutcomes.all(), key=lambda outcome: outcome.engine)
-        return _several([SafeString(f"{label(outcome.engine)} {gain(outcome.pnl)}") for outcome in outcomes])
+    @admin.display(description="A simulated")
+    def shadow_a(self, experiment: Experiment) -> SafeString:
+        return _simulated(experiment, Engine.A)
+
+    @admin.display(description="B simulated")
+    def shadow_b(self, experiment: Experiment) -> SafeString:
+        return _simulated(experiment, Engine.B)
 
 
 class OutcomeAdmin(InspectionAdmin):
@@ -187,6 +192,11 @@ class DailyResultAdmin(InspectionAdmin):
     date_hierarchy = "day"  # a few rows a day
     list_display = ("day", word("engine"), word("kind"), "trades", "wins", "losses", profit("total_pnl"))
     list_filter = ("engine", "kind", "day")
+
+
+def _simulated(experiment: Experiment, engine: Engine) -> SafeString:
+    """Return what the shadow trade or the twin of an engine came to."""
+    return _several([gain(one.pnl) for one in experiment.shadowtradeoutcomes.all() if one.engine == engine])
 
 
 def _several(shown: list[SafeString]) -> SafeString:

@@ -29,7 +29,8 @@ from outcomes.models import DailyResult
 from webhooks.models import Signal
 
 NEWEST = 8
-WORKERS_SHOWN = 5
+WORKERS_SHOWN = 20
+MISSED_FOR = timedelta(hours=1)  # how long a worker that fell silent is shown beside others that run
 INCIDENTS_SHOWN = 5
 UNFINISHED = [CallState.PENDING.value, CallState.SENT.value, CallState.ACCEPTED.value]
 KINDS = ("real", "shadow", "twin")
@@ -127,12 +128,22 @@ def _health_of(engine: Engine, fact: EngineHealth | None, oldest: datetime) -> H
 
 
 def _workers(at: datetime) -> list[tuple[WorkerHeartbeat, str]]:
-    """Return the workers that were seen last: running, silent for longer than a lease lasts, or stopped."""
-    silent = at - timedelta(seconds=settings.LEASE_SECONDS)
-    beats = WorkerHeartbeat.objects.order_by("-beat_at", "-id")[:WORKERS_SHOWN]
-    return [
-        (beat, "stopped" if beat.stopped_at else "running" if beat.beat_at >= silent else "silent") for beat in beats
-    ]
+    """Return the workers that run or fell silent lately; where there is none, the one that was seen last."""
+    newest = list(WorkerHeartbeat.objects.order_by("-beat_at", "-id")[:WORKERS_SHOWN])
+    states = [(beat, _state_of(beat, at)) for beat in newest]
+    current = [(beat, state) for beat, state in states if state == "running" or _fell_silent_lately(beat, state, at)]
+    return current or states[:1]
+
+
+def _state_of(beat: WorkerHeartbeat, at: datetime) -> str:
+    """Return running, stopped, or silent: no sign of life for longer than a lease lasts."""
+    if beat.stopped_at:
+        return "stopped"
+    return "running" if beat.beat_at >= at - timedelta(seconds=settings.LEASE_SECONDS) else "silent"
+
+
+def _fell_silent_lately(beat: WorkerHeartbeat, state: str, at: datetime) -> bool:
+    return state == "silent" and beat.beat_at >= at - MISSED_FOR
 
 
 def _backlog() -> dict[str, Any]:

@@ -51,8 +51,11 @@ class EngineSide:
 
     @property
     def rationale(self) -> str:
-        terms = self.recommendation.terms if self.recommendation else None
-        return str(terms.get("rationale") or "") if isinstance(terms, dict) else ""
+        """What the terms say beside the reason, empty where they repeat it."""
+        if self.recommendation is None or not isinstance(self.recommendation.terms, dict):
+            return ""
+        said = str(self.recommendation.terms.get("rationale") or "")
+        return "" if said == self.recommendation.reason else said
 
 
 def experiment_page(experiment: Experiment) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class InspectionAdmin(ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     list_max_show_all = 0
     list_filter_sheet = True
+    list_fullwidth = True
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = CappedPaginator

@@ -241,7 +241,9 @@ def test_the_overview_says_what_runs_what_waits_and_what_is_wrong(admin_client: 
     make_health("A", detail="200")
     make_health("B", checked_at=datetime.now(UTC) - timedelta(hours=1))
     make_heartbeat(name="worker one")
-    make_heartbeat(name="worker two", beat_at=datetime.now(UTC) - timedelta(hours=1))
+    make_heartbeat(name="worker two", beat_at=datetime.now(UTC) - timedelta(minutes=5))
+    make_heartbeat(name="worker three", beat_at=datetime.now(UTC) - timedelta(days=1))
+    make_heartbeat(name="worker four", stopped_at=datetime.now(UTC))
     make_permit(make_experiment(execution_mode="ENGINE_B_PRIMARY"), state="UNKNOWN")
     context = admin_client.get(reverse("admin:index")).context
     assert [(engine.engine, engine.state) for engine in context["health"]] == [("A", "available"), ("B", "unavailable")]
@@ -257,6 +259,13 @@ def test_the_overview_says_what_runs_what_waits_and_what_is_wrong(admin_client: 
         "ENGINE_B_PRIMARY",
         "ENGINE_A_PRIMARY",
     ]
+
+
+def test_the_overview_shows_the_worker_that_was_seen_last_where_none_runs(admin_client: Client) -> None:
+    make_heartbeat(name="earlier", beat_at=datetime.now(UTC) - timedelta(days=2))
+    make_heartbeat(name="last", beat_at=datetime.now(UTC) - timedelta(days=1))
+    workers = admin_client.get(reverse("admin:index")).context["workers"]
+    assert [(worker.name, state) for worker, state in workers] == [("last", "silent")]
 
 
 @pytest.mark.requirement("5.2", "property-18")
