@@ -168,8 +168,8 @@ def test_every_kind_of_incident_says_in_plain_words_what_happened_and_what_to_do
 
 
 def test_open_incidents_come_first_and_the_worst_of_them_on_top(admin_client: Client) -> None:
+    critical, low = make_incident(severity="CRITICAL"), make_incident(severity="LOW")
     settled = make_incident(severity="CRITICAL", resolved_at=datetime.now(UTC), resolved_by="ann", resolution="found")
-    low, critical = make_incident(severity="LOW"), make_incident(severity="CRITICAL")
     assert results_of(admin_client.get(list_of(Incident))) == [critical, low, settled]
     assert results_of(admin_client.get(list_of(Incident), {"state": "settled"})) == [settled]
 
