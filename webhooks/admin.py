@@ -111,7 +111,7 @@ class SignalAdmin(Inspection):
             "Its processing",
             {
                 "fields": (
-                    "standing", "processed_at", "experiment_id", "attempts", "next_attempt_at", "processing_lock",
+                    "standing", "processed_at", "experiment", "attempts", "next_attempt_at", "processing_lock",
                     "lock_expires_at", "parked_at", "last_error",
                 )
             },
@@ -150,6 +150,14 @@ class SignalAdmin(Inspection):
     def standing(self, signal: Signal) -> str:
         """Where it stands on its way to an experiment."""
         return "processed" if signal.processed else "parked" if signal.parked_at else "waiting"
+
+    @column("experiment")
+    def experiment(self, signal: Signal) -> str:
+        """The experiment that it became; its page belongs to a later stage and is only named here."""
+        if signal.experiment_id is None:
+            return ""
+        address = reverse("admin:orchestrator_experiment_change", args=[signal.experiment_id])
+        return format_html('<a class="o-link" href="{}">{}</a>', address, signal.experiment_id)
 
     @column("body")
     def body_as_received(self, signal: Signal) -> SafeString:

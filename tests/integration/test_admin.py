@@ -126,6 +126,12 @@ def test_the_experiments_page_tells_the_whole_story_on_one_page(admin_client: Cl
         assert f'href="{page_of(row)}"' in response.content.decode(), row
 
 
+def test_a_signal_leads_to_its_experiment(admin_client: Client) -> None:
+    experiment = make_experiment()
+    assert f'href="{page_of(experiment)}"' in admin_client.get(page_of(experiment.signal)).content.decode()
+    assert admin_client.get(page_of(make_signal())).status_code == 200
+
+
 def test_both_recommendations_stand_side_by_side_with_their_differences_marked(admin_client: Client) -> None:
     experiment = tell_whole_story()
     comparison = {term.name: term for term in admin_client.get(page_of(experiment)).context["comparison"]}
