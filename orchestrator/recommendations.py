@@ -22,7 +22,7 @@ from orchestrator.domain.recommendation import (
 from orchestrator.domain.recommendation import (
     Recommendation as Answer,
 )
-from orchestrator.domain.strict_json import printable
+from orchestrator.domain.strict_json import printable, read_object
 from orchestrator.domain.vocabulary import (
     Action,
     CallKind,
@@ -207,7 +207,9 @@ def _refuse(received: Received, call: EngineCall, error: ValueError) -> Recorded
 
 
 def _compare(received: Received, earlier: Recommendation, answer: Answer) -> Recorded:
-    if (earlier.action, earlier.terms, earlier.reason) == (answer.action, answer.terms_json, answer.reason):
+    # the texts, read again: the stored terms have their numbers as PostgreSQL gives them back
+    first, second = read_object(earlier.raw), read_object(answer.raw)
+    if (first["recommendation"], first.get("reason")) == (second["recommendation"], second.get("reason")):
         return Recorded(received, is_new=False)
     problem = f"Engine {received.engine} answered twice, and differently; the first answer stands."
     open_incident(
