@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from config.paging import CappedPaginator, InspectionList
 from webhooks.message_templates import INDICATOR_ALERT, STRATEGY_ALERT
 from webhooks.models import AlertSource, RejectedAlert, Signal
 from webhooks.services import hash_of_token, new_token
@@ -73,7 +74,12 @@ class Inspection(ModelAdmin):  # type: ignore[misc]
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
+    paginator = CappedPaginator
     actions = None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InspectionList]:
+        """Return a list that does not count the whole table."""
+        return InspectionList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds rows by hand."""

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
-from orchestrator.admin.paging import CappedPaginator, InspectionList
+from config.paging import CappedPaginator, InspectionList
 from orchestrator.admin.search import narrow
 from orchestrator.display import show
 

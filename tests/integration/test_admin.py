@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from orchestrator.admin import paging
+from config import paging
 from orchestrator.admin.inspection import InspectionAdmin
 from orchestrator.domain.incident_words import WORDS
 from orchestrator.domain.vocabulary import IncidentKind
