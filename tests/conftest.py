@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line, red="NONE" in line)
     if missing := uncovered(proofs):
         terminalreporter.write_line(f"FAILED: no passed test proves {', '.join(missing)}", red=True)
-        terminalreporter.stats["requirements without a test"] = list(missing)
+        terminalreporter.stats["requirements without a test"] = [SimpleNamespace(number=number) for number in missing]
 
 
 def _asks_for_everything(config: pytest.Config) -> bool:
