@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from orchestrator.batches import apply_or_take_apart
+from orchestrator.domain.amounts import decimal_string
 from orchestrator.domain.strict_json import read_object
 from orchestrator.domain.transitions import ENDED_CALLS, UNSETTLED_PERMITS
 from orchestrator.domain.vocabulary import (
@@ -406,4 +407,4 @@ def _log_outcomes(ledger: Ledger) -> None:
             "kind": "real" if isinstance(outcome, RealTradeOutcome) else outcome.trade.purpose.lower(),
         }
         log.info("trade.exited", exit_reason=outcome.exit_reason, exit_time=outcome.exit_time.isoformat(), **ids)
-        log.info("outcome.recorded", outcome_id=str(outcome.outcome_id), pnl=str(outcome.pnl), **ids)
+        log.info("outcome.recorded", outcome_id=str(outcome.outcome_id), pnl=decimal_string(outcome.pnl), **ids)

@@ -14,11 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from orchestrator.domain.execution import Fill, Filled
-from orchestrator.domain.transitions import PERMIT_MOVES
 from orchestrator.domain.vocabulary import Engine, PermitState, Verdict
 from orchestrator.engines.protocol import NoAnswer, NotSent, Reply
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit, Incident, RealTrade
@@ -27,8 +26,8 @@ from orchestrator.queue import claim_unsettled, database_clock
 from orchestrator.revisions import record_revision
 from tests.conftest import LogLines
 from tests.engine_server import EngineServer
-from tests.factories import make_event, make_experiment, make_permit, make_revision, make_trade
-from tests.protocol_steps import again, arm, experiment_of, granted, lose_lease, make_due, now, tell
+from tests.factories import make_event, make_revision, make_trade
+from tests.protocol_steps import again, arm, granted, lose_lease, make_due, now, tell
 
 TRADE = {
     "external_id": "order-7",
@@ -694,52 +693,3 @@ class TestUnsettled:
             waits.append((tell(claimed, NoAnswer("-"), is_query=True).next_attempt_at - now()).total_seconds())
             ExecutionPermit.objects.filter(pk=permit.pk).update(state="NOT_EXECUTED")
         assert waits == pytest.approx([2, 10, 60], abs=1)
-
-
-@pytest.mark.django_db
-class TestWhatTheDatabaseHolds:
-    @pytest.mark.parametrize(
-        ("before", "after"), [pair for pair in product(PermitState, repeat=2) if len(set(pair)) == 2]
-    )
-    def test_a_move_that_is_not_in_the_table_is_refused(self, before: PermitState, after: PermitState) -> None:
-        permit = granted(state=before)
-        move = ExecutionPermit.objects.filter(pk=permit.pk)
-        if after in PERMIT_MOVES[before]:
-            assert move.update(state=after, armed_at=now()) == 1
-            return
-        with pytest.raises(ProgrammingError, match="Invalid transition"), transaction.atomic():
-            move.update(state=after, armed_at=now())
-
-    @pytest.mark.requirement("3.4", "property-11")
-    def test_there_is_no_permit_under_shadow_only(self) -> None:
-        experiment = make_experiment(execution_mode="SHADOW_ONLY")
-        for engine in Engine:
-            with pytest.raises(IntegrityError, match="permit_is_for_the_engine"), transaction.atomic():
-                make_permit(experiment, engine=engine)
-
-    @pytest.mark.requirement("3.5", "property-12")
-    def test_there_is_no_permit_for_the_engine_that_the_policy_did_not_name(self) -> None:
-        experiment = make_experiment(execution_mode="ENGINE_A_PRIMARY")
-        with pytest.raises(IntegrityError, match="permit_is_for_the_engine"), transaction.atomic():
-            make_permit(experiment, engine="B")
-
-    @pytest.mark.requirement("3.5", "10.4", "property-12")
-    def test_there_is_one_permit_and_one_authorised_trade_per_experiment(self) -> None:
-        experiment = experiment_of()
-        permit = granted(state="EXECUTED", experiment=experiment)
-        make_trade(experiment, permit=permit)
-        with pytest.raises(IntegrityError), transaction.atomic():
-            make_permit(experiment, permit_id=uuid4())
-        with pytest.raises(IntegrityError), transaction.atomic():
-            make_trade(experiment, permit=permit)
-        with pytest.raises(IntegrityError, match="authorised_means_permitted"), transaction.atomic():
-            RealTrade.objects.create(
-                experiment=experiment_of(),
-                engine="A",
-                authorised=True,
-                terms={},
-                entry_price=1,
-                entry_time=now(),
-                quantity=1,
-                external_id="without a permit",
-            )
