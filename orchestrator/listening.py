@@ -11,6 +11,7 @@ from webhooks.notifications import CHANNEL
 
 log = structlog.get_logger(__name__)
 
+LOOK_UP_SECONDS = 0.2
 RECONNECT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -41,7 +42,7 @@ class Listener:
                     failures = 0
                     self._wake()  # what arrived while nobody listened
                     while not self._stopping.is_set():
-                        for _ in own.notifies(timeout=0.5, stop_after=1):
+                        for _ in own.notifies(timeout=LOOK_UP_SECONDS, stop_after=1):
                             self._wake()
             # Django's own error when the embedded server cannot be started
             except (psycopg.Error, DatabaseError, OSError) as error:

@@ -17,6 +17,7 @@ from structlog.stdlib import ProcessorFormatter
 from config.database import current_url
 from tests.engine_server import EngineServer
 from tests.requirements_table import KNOWN, table_lines, uncovered
+from webhooks import notifications
 
 hypothesis_settings.register_profile(
     "house", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -137,6 +138,13 @@ def log_lines() -> Iterator[LogLines]:
 
 
 # The database
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_for_notifications() -> Iterator[None]:
+    """Close the connection that a test's notifications were sent over: it would keep the test database from going."""
+    yield
+    notifications.stop()
 
 
 @pytest.fixture

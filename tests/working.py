@@ -7,9 +7,14 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from orchestrator.models import EngineCall, ExecutionPermit, Recommendation
 from orchestrator.worker import Options, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
+from tests.engine_server import EngineServer
+from webhooks.models import Signal
+
+Engines = dict[str, EngineServer]
 
 
 def make_worker(**options: object) -> Worker:
@@ -77,3 +82,23 @@ def in_threads(*calls: Callable[[], object]) -> list[object]:
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+def answered(engine: str) -> int:
+    return Recommendation.objects.filter(engine=engine).count()
+
+
+def is_settled() -> bool:
+    """Tell whether both engines have answered everything and nothing real is on its way."""
+    return not (
+        Signal.objects.unprocessed().exists()  # in the order in which one leads to the other
+        or EngineCall.objects.filter(state__in=["PENDING", "SENT", "ACCEPTED"]).exists()
+        or ExecutionPermit.objects.filter(state__in=["GRANTED", "ARMED"]).exists()
+    )
+
+
+def states(kind: str = "RECOMMENDATION") -> dict[str, set[str]]:
+    return {
+        engine: set(EngineCall.objects.filter(engine=engine, kind=kind).values_list("state", flat=True))
+        for engine in "AB"
+    }
