@@ -123,6 +123,8 @@ class IncidentKind(StrEnum):
     EXPIRED_OPEN_TRADE = "EXPIRED_OPEN_TRADE"
     POISON_SIGNAL = "POISON_SIGNAL"
     POISON_WORK = "POISON_WORK"
+    DATABASE_CHANGED = "DATABASE_CHANGED"
+    DATABASE_NOT_DURABLE = "DATABASE_NOT_DURABLE"
 
 
 class Severity(StrEnum):
@@ -130,6 +132,13 @@ class Severity(StrEnum):
     HIGH = "HIGH"
     MEDIUM = "MEDIUM"
     LOW = "LOW"
+
+
+class Channel(StrEnum):
+    """The ways in which operators are told of a new incident."""
+
+    MAIL = "MAIL"
+    WEBHOOK = "WEBHOOK"
 
 
 class SyncState(StrEnum):

@@ -1,14 +1,16 @@
 """The tables of the orchestrator, by what they are about."""
 
+from orchestrator.models.database import DatabaseIdentity
 from orchestrator.models.engines import EngineCall, EngineEvent, EngineHealth, Recommendation, WorkerHeartbeat
 from orchestrator.models.experiments import Experiment
-from orchestrator.models.incidents import Incident
+from orchestrator.models.incidents import Incident, IncidentNotification
 from orchestrator.models.market import MarketContext, MarketQuote
 from orchestrator.models.permits import ExecutionPermit
 from orchestrator.models.policies import ExecutionPolicy, PolicyRevision
 from orchestrator.models.trades import RealTrade, ShadowTrade
 
 __all__ = [
+    "DatabaseIdentity",
     "EngineCall",
     "EngineEvent",
     "EngineHealth",
@@ -16,6 +18,7 @@ __all__ = [
     "ExecutionPolicy",
     "Experiment",
     "Incident",
+    "IncidentNotification",
     "MarketContext",
     "MarketQuote",
     "PolicyRevision",

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 
 from config.keys import new_key
-from orchestrator.domain.vocabulary import IncidentKind, Severity
+from orchestrator.domain.vocabulary import Channel, IncidentKind, Severity
 from orchestrator.models.experiments import Experiment
 from orchestrator.models.permits import ExecutionPermit
 from orchestrator.models.rules import created_at_field, kept, one_of, word_field
@@ -35,6 +35,7 @@ class Incident(models.Model):
 
     class Meta:
         db_table = "incidents"
+        permissions: ClassVar[list[Any]] = [("settle_incident", "Can settle incidents")]
         constraints: ClassVar[list[Any]] = [
             one_of("incident_kind_is_known", "kind", IncidentKind),
             one_of("incident_severity_is_known", "severity", Severity),
@@ -47,3 +48,38 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.severity} {self.kind}"
+
+
+class IncidentNotification(models.Model):
+    """That operators are told of an incident: one row per incident and channel, for ever, so that it is told once."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    incident = models.ForeignKey(Incident, on_delete=models.PROTECT, related_name="notifications")
+    channel = word_field(Channel)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="")
+    created_at = created_at_field()
+
+    class Meta:
+        db_table = "incident_notifications"
+        constraints: ClassVar[list[Any]] = [
+            one_of("notification_channel_is_known", "channel", Channel),
+            models.UniqueConstraint(fields=["incident", "channel"], name="one_notification_per_incident_and_channel"),
+        ]
+        indexes: ClassVar[list[Any]] = [
+            # serves notifications.claim_due
+            models.Index(
+                fields=["next_attempt_at", "id"],
+                name="notifications_to_send",
+                condition=models.Q(sent_at=None, given_up_at=None),
+            ),
+        ]
+        triggers: ClassVar[list[Any]] = kept(
+            "notifications", except_for=["attempts", "next_attempt_at", "sent_at", "given_up_at", "error"]
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel} about {self.incident_id}"
