@@ -49,6 +49,16 @@ WORDS: Mapping[IncidentKind, tuple[str, str]] = {
         "A step of an experiment failed again and again, so it was set aside; the other work goes on.",
         "Read the error below; nothing that was recorded is lost.",
     ),
+    IncidentKind.DATABASE_CHANGED: (
+        "The database is not the one that real trading went on with before: it was restored, or another server took "
+        "over. What was sent last may be missing in it, so trading was halted.",
+        "Compare the permits and trades of the last minutes with the engines' and the broker's own records, then lift "
+        "the halt in the control panel.",
+    ),
+    IncidentKind.DATABASE_NOT_DURABLE: (
+        "The database may forget what it has committed, so no order is sent: a forgotten permit could be sent twice.",
+        "Set what is named to on (in postgresql.conf, or where the database is hosted) and restart the workers.",
+    ),
 }
 
 
