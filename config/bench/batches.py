@@ -119,7 +119,7 @@ def _copy(kind: type[models.Model], source: models.Model, signal: Signal) -> mod
 
 
 def _template_rows() -> dict[type[models.Model], list[models.Model]]:
-    return {kind: list(kind.objects.order_by("-pk")[:2]) for kind in WRITTEN}  # type: ignore[attr-defined]
+    return {kind: list(kind.objects.order_by("-pk")[:2]) for kind in WRITTEN}
 
 
 def _warm_up() -> None:
