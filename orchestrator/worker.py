@@ -89,6 +89,7 @@ class Worker:
         self._unrecorded: list[Answered] = []
         self._due: dict[str, float] = defaultdict(float)
         self._failures: Counter[str] = Counter()
+        self._rests_until: dict[str, float] = {}
         self._probing: set[Engine] = set()
         self._known_at: dict[Engine, float] = {}
         self._has_beaten = False
@@ -152,7 +153,7 @@ class Worker:
     def _attempt(self, step: Callable[[], int]) -> int:
         """Do one step; a fault in it holds up that step alone, so that poison never starves the rest (rule 12)."""
         name = getattr(step, "__name__", repr(step))
-        if time.monotonic() < self._due[f"rest {name}"] and not self._stopping:
+        if time.monotonic() < self._rests_until.get(name, 0.0) and not self._stopping:
             return 0
         try:
             did = step()
@@ -161,11 +162,12 @@ class Worker:
                 raise
             self._failures[name] += 1
             pause = math.inf if self.options.once else min(0.1 * 2.0 ** self._failures[name], LONGEST_PAUSE_SECONDS)
-            self._due[f"rest {name}"] = time.monotonic() + pause
+            self._rests_until[name] = time.monotonic() + pause
             log.exception("worker.step_failed", worker=self.name, step=name, retry_in_seconds=pause, exc_info=error)
             connection.close()
             return 0
         del self._failures[name]
+        self._rests_until.pop(name, None)
         return did
 
     def _survive(self, action: Callable[[], Any]) -> Any:
@@ -351,7 +353,8 @@ class Worker:
 
     def _until_due(self) -> float:
         """Return the seconds until the next look around: the poll interval, or less when something regular is due."""
-        return max(0.01, min(self.options.poll_interval, min(self._due.values()) - time.monotonic()))
+        next_due = min([*self._due.values(), *self._rests_until.values()])
+        return max(0.01, min(self.options.poll_interval, next_due - time.monotonic()))
 
     def _look_at_engines(self) -> None:
         """Know whether the engines are there before deciding: at the start, and whenever what is known has grown old.

@@ -208,6 +208,22 @@ def test_once_with_nothing_to_do_ends_at_once(engines: Engines) -> None:
     assert Experiment.objects.count() == 0
 
 
+def test_an_idle_worker_looks_around_once_per_poll_interval(engines: Engines) -> None:
+    looks: list[float] = []
+
+    def look() -> int:
+        looks.append(time.monotonic())
+        return 0
+
+    worker = Worker(Options(poll_interval=0.25), steps=(look,))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(2)
+    worker.stop()
+    thread.join(20)
+    assert 4 <= len(looks) <= 11
+
+
 def failing(message: str) -> Callable[[], int]:
     def cursed_step() -> int:
         raise RuntimeError(message)
