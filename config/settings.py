@@ -170,10 +170,14 @@ RECOMMENDATION_DEADLINE_SECONDS = read_seconds(env, "RECOMMENDATION_DEADLINE_SEC
 EXECUTION_WINDOW_SECONDS = read_seconds(env, "EXECUTION_WINDOW_SECONDS", default=30)
 LEASE_SECONDS = read_seconds(env, "LEASE_SECONDS", default=30)
 ENGINE_PROBE_SECONDS = read_seconds(env, "ENGINE_PROBE_SECONDS", default=10)
+EXIT_POLL_SECONDS = read_seconds(env, "EXIT_POLL_SECONDS", default=300)
 QUOTE_MAX_AGE_SECONDS = read_seconds(env, "QUOTE_MAX_AGE_SECONDS", default=900)
 CLOCK_MARGIN_SECONDS = 5.0
 QUIET_PERIOD_SECONDS = 60.0
 MAX_SIGNAL_ATTEMPTS = read_int(env, "MAX_SIGNAL_ATTEMPTS", default=5, lowest=1, highest=100)
+
+# Real money is placed only with engines whose claims were proved; a proof that is older counts as never made.
+ENGINE_PROOF_MAX_AGE_DAYS = read_int(env, "ENGINE_PROOF_MAX_AGE_DAYS", default=30, lowest=1, highest=3650)
 
 ENGINES = {name: read_engine(env, name) for name in ("A", "B")}
 

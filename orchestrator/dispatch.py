@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -17,7 +17,7 @@ from config.environment import EngineSettings
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.connect import connect
 from orchestrator.engines.protocol import Engine as EngineClient
-from orchestrator.engines.protocol import NoAnswer, NotSent, Reply, Request
+from orchestrator.engines.protocol import NoAnswer, NotSent, Reply, Request, Unless, nothing_against
 
 CLOSE_SECONDS = 5
 
@@ -59,12 +59,12 @@ class Dispatcher:
         request: Request,
         *,
         timeout: float,
-        unless: Callable[[], str] = lambda: "",
+        unless: Unless = nothing_against,
     ) -> None:
         """Send one request; its outcome appears in ``results``.
 
         :param timeout: seconds for the whole exchange.
-        :param unless: asked at the last moment; a reason that it returns means that nothing is sent.
+        :param unless: asked at the last moment before the request is written; a reason means that nothing is sent.
         """
         self.in_flight[engine] += 1
         self._submit(self._exchange(work, engine, request, timeout=timeout, unless=unless))
@@ -99,13 +99,14 @@ class Dispatcher:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     async def _exchange(
-        self, work: object, engine: Engine, request: Request, *, timeout: float, unless: Callable[[], str]
+        self, work: object, engine: Engine, request: Request, *, timeout: float, unless: Unless
     ) -> None:
         started = time.monotonic()
         outcome: Reply | NotSent | NoAnswer
         try:
-            reason = unless()
-            outcome = NotSent(reason) if reason else await self._clients[engine].send(request, timeout=timeout)
+            reason = unless()  # before anything is connected, and again by the client when it is
+            client = self._clients[engine]
+            outcome = NotSent(reason) if reason else await client.send(request, timeout=timeout, unless=unless)
         except (NotSent, NoAnswer) as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - the worker must hear of it, whatever it was

@@ -15,16 +15,18 @@ from orchestrator.domain.execution import Filled, UnreadableExecution, read_fill
 from orchestrator.domain.strict_json import UnreadableJson, member_text, read_object
 from orchestrator.domain.vocabulary import CallKind, Engine, EventType, IncidentKind, Verdict
 from orchestrator.incidents import open_incident
-from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit, Experiment
-from orchestrator.permits import settle_filled, settle_not_executed
+from orchestrator.models import EngineCall, EngineEvent, EngineTrial, ExecutionPermit, Experiment, Incident
+from orchestrator.permits import settle_filled, settle_refused_event
 from orchestrator.queue import lock_experiments
 from orchestrator.recommendations import Received, record_recommendations
+from orchestrator.revisions import halt_trading
 from orchestrator.trades import record_unauthorised_fill
 from webhooks.canonical import sha256_hex
 
 log = structlog.get_logger(__name__)
 
 LONGEST_MESSAGE_ID = 200
+ABOUT_A_TRIAL = "It is about a question or a paper order of check_engine."
 
 
 class UnreadableEvent(ValueError):
@@ -71,7 +73,9 @@ def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
     """Store an event before anything is done about it; one that refers to nothing we know gets an incident as well."""
     with transaction.atomic():
         reference = _refers_to(engine, reading)
-        is_pending = reference.experiment_id is not None or reading.type is EventType.EXECUTION_FILLED
+        is_pending = not reference.is_trial and (
+            reference.experiment_id is not None or reading.type is EventType.EXECUTION_FILLED
+        )
         event = EngineEvent(
             engine=engine.value,
             message_id=message_id,
@@ -79,12 +83,14 @@ def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
             body=reading.text,
             experiment_id=reference.experiment_id,
             verdict=None if is_pending else Verdict.UNMATCHED.value,
-            detail="" if is_pending else "It refers to nothing that this engine was asked.",
+            detail=ABOUT_A_TRIAL
+            if reference.is_trial
+            else ("" if is_pending else "It refers to nothing that this engine was asked."),
         )
         EngineEvent.objects.bulk_create([event], ignore_conflicts=True)
         stored = EngineEvent.objects.get(engine=engine.value, message_id=message_id)
         if stored.id == event.id:
-            if reference.experiment_id is None:
+            if reference.experiment_id is None and not reference.is_trial:
                 open_unmatched(stored, "It refers to an experiment or permit that this engine has nothing to do with.")
         elif stored.body != reading.text:
             open_incident(
@@ -214,22 +220,26 @@ def _apply_filled(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict,
         experiment = Experiment.objects.get(pk=event.experiment_id)
         record_unauthorised_fill(experiment, event.engine, fill, why="it has no such permit")
         return Verdict.CONFLICT, "A real trade without a permit."
+    subject = f"{event.engine}:{fill.external_id}"[:200]
+    is_known = Incident.objects.filter(kind=IncidentKind.UNAUTHORISED_EXECUTION, subject=subject).exists()
     open_incident(
         IncidentKind.UNAUTHORISED_EXECUTION,
-        subject=f"{event.engine}:{fill.external_id}"[:200],
+        subject=subject,
         detail={
             "what": f"Engine {event.engine} reports a real trade under a permit that does not exist, and names no "
             "experiment of ours.",
             "body": event.body[:4000],
         },
     )
+    if not is_known:  # the same fill reported once more must not undo that an operator lifted the halt
+        halt_trading()
     return Verdict.UNMATCHED, "A real trade without a permit and without an experiment."
 
 
 def _apply_rejected(event: EngineEvent, data: Mapping[str, Any]) -> tuple[Verdict, str]:
     permit = _permit_of(Engine(event.engine), data)
     assert permit is not None  # noqa: S101 - only a matched event is pending
-    return settle_not_executed(
+    return settle_refused_event(
         permit.permit_id, by=f"event {event.message_id}", reason=str(data.get("reason") or "no reason given")[:1000]
     )
 
@@ -246,14 +256,17 @@ class _Reference:
 
     experiment_id: UUID | None
     is_known: bool
+    is_trial: bool = False
 
 
 def _refers_to(engine: Engine, reading: Reading) -> _Reference:
-    """Return what an event is about; an engine can speak only for its own calls and permits.
+    """Return what an event is about; an engine can speak only for its own calls, permits and trials.
 
     But a real trade belongs to its experiment whoever reports it and whatever permit it names.
     """
     data = reading.data
+    if _is_trial(engine, data):
+        return _Reference(None, is_known=True, is_trial=True)
     if reading.type in (EventType.EXECUTION_FILLED, EventType.EXECUTION_REJECTED):
         permit = _permit_of(engine, data)
         if permit is not None:
@@ -266,6 +279,15 @@ def _refers_to(engine: Engine, reading: Reading) -> _Reference:
         return _Reference(experiment_id, is_known=experiment_id is not None and data.get("permit_id") is None)
     experiment_id = _asked(engine, data)
     return _Reference(experiment_id, is_known=experiment_id is not None)
+
+
+def _is_trial(engine: Engine, data: Mapping[str, Any]) -> bool:
+    """Tell whether an event is about what check_engine asked of this engine, and of nothing else."""
+    named = [data[key] for key in ("permit_id", "experiment_id") if data.get(key) is not None]
+    ids = {found for found in map(_uuid, named) if found is not None}
+    if not ids or len(ids) < len(named):
+        return False
+    return EngineTrial.objects.filter(engine=engine.value, id__in=ids).count() == len(ids)
 
 
 def _asked(engine: Engine, data: Mapping[str, Any]) -> UUID | None:

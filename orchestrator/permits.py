@@ -46,6 +46,7 @@ from orchestrator.trades import record_fill
 
 log = structlog.get_logger(__name__)
 
+NEVER_SEEN = "The engine had never seen it after not_after had passed, and it honours not_after."
 ASK_AGAIN_SECONDS = 2.0
 LONGEST_ASK_AGAIN_SECONDS = 60.0
 
@@ -87,16 +88,17 @@ def _record_answer(answers: Sequence[ExecutionAnswer]) -> int:
     return 1
 
 
-def settle_filled(permit_id: UUID, word: Filled, *, by: str) -> tuple[Verdict, str]:
+def settle_filled(permit_id: UUID, word: Filled, *, by: str, fence: int | None = None) -> tuple[Verdict, str]:
     """Record a fill as the fact it is and return its verdict with a sentence about it.
 
     :param by: who says so: ``engine A``, ``event msg_…``, or an operator's name.
+    :param fence: under which the order was sent that this answers; None when it answers no order.
     """
     with transaction.atomic():
         permit = _locked(permit_id)
         verdict, sentence = record_fill(permit, word.fill, by=by)
         if verdict is Verdict.APPLIED:
-            _settle(permit, PermitState.EXECUTED, by=by, detail=sentence)
+            _settle(permit, PermitState.EXECUTED, by=by, detail=sentence, fence=fence)
         elif verdict is Verdict.CONFLICT and permit.state == PermitState.GRANTED:
             _settle(permit, PermitState.VOID, by=by, detail=sentence)
         elif verdict is Verdict.CONFLICT and permit.state == PermitState.ARMED:
@@ -109,25 +111,39 @@ def settle_filled(permit_id: UUID, word: Filled, *, by: str) -> tuple[Verdict, s
     return verdict, sentence
 
 
-def settle_not_executed(permit_id: UUID, *, by: str, reason: str) -> tuple[Verdict, str]:
-    """Record that a permit was not executed, and return the verdict with a sentence about it."""
+def settle_not_executed(permit_id: UUID, *, by: str, reason: str, fence: int | None = None) -> tuple[Verdict, str]:
+    """Record that a permit was not executed, and return the verdict with a sentence about it.
+
+    :param fence: under which the order was sent that this answers; None when it answers no order.
+    """
     with transaction.atomic():
         permit = _locked(permit_id)
         if permit.state in (PermitState.NOT_EXECUTED, PermitState.VOID):
             return Verdict.DUPLICATE, "It was recorded as not executed before."
         if permit.state not in sources(PERMIT_MOVES, PermitState.NOT_EXECUTED):
             sentence = f"{by} says that the permit was not executed ({reason}), but it is {permit.state}."
-            open_incident(
-                IncidentKind.CONFLICTING_EVENT,
-                subject=f"permit:{permit_id}:rejected",
-                experiment_id=permit.experiment_id,
-                permit_id=permit_id,
-                detail={"what": sentence},
-            )
+            _open_conflict(permit, "rejected", sentence)
             return Verdict.CONFLICT, sentence
-        _settle(permit, PermitState.NOT_EXECUTED, by=by, detail=reason)
+        _settle(permit, PermitState.NOT_EXECUTED, by=by, detail=reason, fence=fence)
     _log_resolved(permit, PermitState.NOT_EXECUTED, by=by)
     return Verdict.APPLIED, reason
+
+
+def settle_refused_event(permit_id: UUID, *, by: str, reason: str) -> tuple[Verdict, str]:
+    """Record a refusal that came as an event, which does not say which attempt it is about.
+
+    Once a doubted order may have been sent again, the refusal may be that of the retry, and proves nothing about the
+    first attempt (rule 6): the permit stays UNKNOWN until the engine is asked, reports a fill, or a person settles it.
+    """
+    with transaction.atomic():
+        permit = _locked(permit_id)
+        # only what is UNKNOWN is repeated, and only to an engine that deduplicates; before that nothing had been sent
+        may_be_a_retry = settings.ENGINES[permit.engine].idempotent and permit.attempts > 1
+        if permit.state == PermitState.UNKNOWN and may_be_a_retry:
+            sentence = f"One of {permit.attempts} attempts was refused ({reason}); that proves nothing about the others."
+            ExecutionPermit.objects.filter(pk=permit.pk).update(detail=sentence[:2000])
+            return Verdict.APPLIED, sentence
+        return settle_not_executed(permit_id, by=by, reason=reason)
 
 
 def void_expired_permits() -> int:
@@ -163,11 +179,11 @@ def _record_word(answer: ExecutionAnswer, word: ExecutionWord) -> None:
     permit, by = answer.permit, f"engine {answer.permit.engine}"
     match word:
         case Filled():
-            settle_filled(permit.permit_id, word, by=by)
+            settle_filled(permit.permit_id, word, by=by, fence=None if answer.is_query else permit.fence)
         case Rejected():
             _refused(answer, word, by=by)
         case Accepted():
-            _note_accepted(permit)
+            _note_accepted(permit, is_query=answer.is_query)
         case NeverSeen():
             _not_found(permit)
 
@@ -180,7 +196,8 @@ def _refused(answer: ExecutionAnswer, word: Rejected, *, by: str) -> None:
     with transaction.atomic():
         attempts = _locked(answer.permit.permit_id).attempts
         if answer.is_query or (attempts == answer.permit.attempts and not answer.is_resend):
-            settle_not_executed(answer.permit.permit_id, by=by, reason=word.reason)
+            fence = None if answer.is_query else answer.permit.fence
+            settle_not_executed(answer.permit.permit_id, by=by, reason=word.reason, fence=fence)
             return
     reason = f"attempt {answer.permit.attempts} of {attempts} was refused: {word.reason}"
     put_back_permit(answer.permit, wait_seconds=_ask_again_seconds(answer.permit), detail=reason)
@@ -189,24 +206,20 @@ def _refused(answer: ExecutionAnswer, word: Rejected, *, by: str) -> None:
 def _not_found(permit: ExecutionPermit) -> None:
     """Judge "not found": a proof only from an engine that honours not_after, asked after not_after and the margin.
 
-    From an engine that had accepted the permit it is a contradiction, and proves nothing at all.
+    From an engine that had accepted the permit it is a contradiction, and proves nothing at all; the acceptance may have
+    been recorded while the question was out, so that it is looked for under the lock.
     """
     deadline = permit.not_after + timedelta(seconds=settings.CLOCK_MARGIN_SECONDS)
     asked_at: datetime | None = getattr(permit, "asked_at", None)
-    if permit.accepted_at is not None:
-        put_back_permit(
-            permit,
-            wait_seconds=_ask_again_seconds(permit),
-            detail="not found, which contradicts that the engine had accepted it",
-        )
-    elif settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline:
-        settle_not_executed(
-            permit.permit_id,
-            by=f"engine {permit.engine}",
-            reason="The engine had never seen it after not_after had passed, and it honours not_after.",
-        )
-    else:
-        put_back_permit(permit, wait_seconds=_ask_again_seconds(permit), detail="not found, which proves nothing yet")
+    may_prove = settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline
+    detail = "not found, which proves nothing yet"
+    if may_prove:
+        with transaction.atomic():
+            if _locked(permit.permit_id).accepted_at is None:
+                settle_not_executed(permit.permit_id, by=f"engine {permit.engine}", reason=NEVER_SEEN)
+                return
+        detail = "not found, which contradicts that the engine had accepted it"
+    put_back_permit(permit, wait_seconds=_ask_again_seconds(permit), detail=detail)
 
 
 def _ask_again_seconds(permit: ExecutionPermit) -> float:
@@ -229,6 +242,7 @@ def _nothing_known(answer: ExecutionAnswer, reason: str) -> None:
             fence=F("fence") + 1,
             lease="",
             lease_expires_at=None,
+            may_send_until=None,
             next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
             detail=reason[:2000],
         ):
@@ -240,24 +254,37 @@ def _return_to_granted(permit: ExecutionPermit, reason: str) -> None:
         state=PermitState.GRANTED,
         lease="",
         lease_expires_at=None,
+        may_send_until=None,
         next_attempt_at=in_seconds(back_off(permit.attempts)),
         detail=reason[:2000],
     )
 
 
-def _note_accepted(permit: ExecutionPermit) -> None:
+def _note_accepted(permit: ExecutionPermit, *, is_query: bool) -> None:
     held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
         accepted_at=permit.accepted_at or Now(),
+        may_send_until=permit.may_send_until if is_query else None,
         lease="",
         lease_expires_at=None,
         next_attempt_at=in_seconds(_ask_again_seconds(permit)),
         detail="the engine accepted it",
     )
     if not held:
-        # another worker doubts it by now, but that the engine took it on is a fact: it is not sent again
-        ExecutionPermit.objects.filter(pk=permit.pk, state=PermitState.UNKNOWN, accepted_at=None).update(
-            accepted_at=Now()
-        )
+        _note_late_acceptance(permit)
+
+
+def _note_late_acceptance(permit: ExecutionPermit) -> None:
+    """Keep an acceptance that another worker did not wait for: a fact, so it is not sent again.
+
+    After "never seen" had ended the permit it is a contradiction: the engine may still execute what we hold for closed.
+    """
+    with transaction.atomic():
+        now = _locked(permit.permit_id)
+        if now.state == PermitState.UNKNOWN and now.accepted_at is None:
+            ExecutionPermit.objects.filter(pk=now.pk).update(accepted_at=Now())
+        elif now.state == PermitState.NOT_EXECUTED and now.detail == NEVER_SEEN:
+            sentence = f"Engine {permit.engine} says that it accepted the permit, after it had said that it never saw it."
+            _open_conflict(now, "accepted", sentence)
 
 
 def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str, detail: str) -> int:
@@ -278,14 +305,18 @@ def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str
     return apply_or_take_apart(list(candidates.order_by("permit_id")[:500]), move, _give_up_permit)
 
 
-def _settle(permit: ExecutionPermit, state: PermitState, *, by: str, detail: str) -> None:
-    """Make the move, and what follows from it in the experiment; the caller holds both locks."""
+def _settle(permit: ExecutionPermit, state: PermitState, *, by: str, detail: str, fence: int | None = None) -> None:
+    """Make the move, and what follows from it in the experiment; the caller holds both locks.
+
+    :param fence: under which the order was sent that is answered by this: it has left, and no halt waits for it.
+    """
     is_final = state is not PermitState.UNKNOWN
     moved = ExecutionPermit.objects.filter(pk=permit.pk, state=permit.state, fence=permit.fence).update(
         state=state,
         fence=F("fence") + 1,
         lease="",
         lease_expires_at=None,
+        may_send_until=None if fence == permit.fence else permit.may_send_until,
         next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),
         resolved_at=Now() if is_final else None,
         resolved_by=by[:150],
@@ -346,6 +377,16 @@ def _open_unknown(permit: ExecutionPermit, reason: str) -> None:
             "reason": reason[:2000],
             "not_after": permit.not_after.isoformat(),
         },
+    )
+
+
+def _open_conflict(permit: ExecutionPermit, word: str, sentence: str) -> None:
+    open_incident(
+        IncidentKind.CONFLICTING_EVENT,
+        subject=f"permit:{permit.permit_id}:{word}",
+        experiment_id=permit.experiment_id,
+        permit_id=permit.permit_id,
+        detail={"what": sentence},
     )
 
 

@@ -12,18 +12,21 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import DateTimeField, ExpressionWrapper, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from config.keys import new_key
+from orchestrator.database_duties import check_database_before_arming
 from orchestrator.domain.vocabulary import CallState, Engine, EventType, Verdict
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit
-from orchestrator.revisions import POLICY_LOCK
+from orchestrator.revisions import HELD_AT_MOST, LEAVING_MARGIN_SECONDS, POLICY_LOCK, SEND_WITHIN_SECONDS
 from webhooks.models import Signal
 
 BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
+MAY_SEND_SECONDS = SEND_WITHIN_SECONDS + LEAVING_MARGIN_SECONDS
 
 
 def back_off(attempts: int) -> float:
@@ -190,13 +193,17 @@ def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
 def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[ExecutionPermit]:
     """Move up to ``limit`` permits from GRANTED to ARMED, unless trading is halted; committed when this returns.
 
-    Each comes back with ``seconds_left`` until its not_after.
-    The shared lock puts this in one order with the saving of the panel: who arms after a halt was saved sees it.
+    Each comes back with ``seconds_left`` until its not_after. Beside a real trade that is recorded already, whoever
+    placed it, nothing is armed: that permit ends at its not_after.
+
+    :raises UnsafeDatabase, ChangedDatabase: with real money, when this database must not be relied on; nothing is armed.
+
+    The shared lock puts this in one order with the saving of the panel: who arms after a halt was saved sees it, and a
+    halt that is saved after this waits until ``may_send_until``.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'on', TRUE)", [POLICY_LOCK]
-        )
+        check_database_before_arming()
+        _share_policy(cursor)
         return list(
             ExecutionPermit.objects.raw(
                 """
@@ -204,18 +211,27 @@ def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
                        SELECT permit_id FROM execution_permits
                         WHERE state = 'GRANTED' AND engine = %(engine)s
                           AND next_attempt_at <= clock_timestamp() AND not_after > clock_timestamp()
+                          AND NOT EXISTS (SELECT FROM real_trades
+                                           WHERE real_trades.experiment_id = execution_permits.experiment_id)
                         ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
                 UPDATE execution_permits AS permit
                    SET state = 'ARMED', armed_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1,
-                       lease = %(lease)s,
+                       lease = %(lease)s, may_send_until = clock_timestamp() + make_interval(secs => %(may_send)s),
                        lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
                        next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
                   FROM due
                  WHERE permit.permit_id = due.permit_id AND state = 'GRANTED' AND not_after > clock_timestamp()
                    AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
+                   AND NOT EXISTS (SELECT FROM real_trades WHERE real_trades.experiment_id = permit.experiment_id)
                 RETURNING permit.*, EXTRACT(EPOCH FROM not_after - clock_timestamp())::float AS seconds_left
                 """,
-                {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
+                {
+                    "engine": engine.value,
+                    "limit": limit,
+                    "lease": lease,
+                    "lease_seconds": lease_seconds,
+                    "may_send": MAY_SEND_SECONDS,
+                },
             )
         )
 
@@ -226,12 +242,10 @@ def claim_unsettled(
     """Take permits whose execution is not known yet, to ask about them or, where the engine deduplicates, to send again.
 
     Each comes back with ``asked_at`` (the database clock before anything is asked), ``resend`` and ``seconds_left``
-    until its not_after. What the engine has accepted is not sent again.
+    until its not_after. What the engine has accepted, and what a real trade is recorded beside, is not sent again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'on', TRUE)", [POLICY_LOCK]
-        )
+        _share_policy(cursor)
         return list(
             ExecutionPermit.objects.raw(
                 """
@@ -240,6 +254,8 @@ def claim_unsettled(
                               (%(idempotent)s AND state = 'UNKNOWN' AND accepted_at IS NULL
                                AND not_after > clock_timestamp()
                                AND NOT (SELECT trading_halted FROM policy_revisions ORDER BY number DESC LIMIT 1)
+                               AND NOT EXISTS (SELECT FROM real_trades
+                                                WHERE real_trades.experiment_id = execution_permits.experiment_id)
                               ) AS resend
                          FROM execution_permits
                         WHERE engine = %(engine)s AND next_attempt_at <= clock_timestamp()
@@ -249,6 +265,8 @@ def claim_unsettled(
                         ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
                 UPDATE execution_permits AS permit
                    SET fence = fence + 1, attempts = attempts + due.resend::int, lease = %(lease)s,
+                       may_send_until = CASE WHEN due.resend THEN clock_timestamp() + make_interval(secs => %(may_send)s)
+                                             ELSE may_send_until END,
                        lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
                        next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
                   FROM due
@@ -263,9 +281,21 @@ def claim_unsettled(
                     "lease_seconds": lease_seconds,
                     "queryable": queryable,
                     "idempotent": idempotent,
+                    "may_send": MAY_SEND_SECONDS,
                 },
             )
         )
+
+
+def _share_policy(cursor: CursorWrapper) -> None:
+    """Arm before a save or after it, never meanwhile; a worker that stops in between does not hold up the save for long."""
+    cursor.execute(
+        """
+        SELECT pg_advisory_xact_lock_shared(%s), set_config('synchronous_commit', 'on', TRUE),
+               set_config('idle_in_transaction_session_timeout', %s, TRUE)
+        """,
+        [POLICY_LOCK, HELD_AT_MOST],
+    )
 
 
 def put_back_permit(permit: ExecutionPermit, *, wait_seconds: float, detail: str) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.domain.vocabulary import IncidentKind, PermitState, Verdict
 from orchestrator.incidents import open_incident
 from orchestrator.models import ExecutionPermit, Experiment, RealTrade, Recommendation
 from orchestrator.queue import reconsider_unmatched_exits
+from orchestrator.revisions import halt_trading
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +42,13 @@ def record_fill(permit: ExecutionPermit, fill: Fill, *, by: str) -> tuple[Verdic
 def record_unauthorised_fill(
     experiment: Experiment, engine: str, fill: Fill, *, why: str, permit: ExecutionPermit | None = None
 ) -> None:
-    """Store a real trade without authorisation as what it is, and call an operator with the highest severity.
+    """Store a real trade without authorisation as what it is, call an operator with the highest severity, and halt trading.
 
-    Its exit may have come before it and found nothing; that is looked at again.
+    Its exit may have come before it and found nothing; that is looked at again. The caller's transaction holds the
+    experiment's lock already, and the policy's, which the halt takes, comes after all experiments'.
     """
-    if not RealTrade.objects.filter(engine=engine, external_id=fill.external_id).exists():
+    is_known = RealTrade.objects.filter(engine=engine, external_id=fill.external_id).exists()
+    if not is_known:
         _store(experiment, engine, fill, permit=None)
         reconsider_unmatched_exits(experiment.experiment_id, engine=engine)
     open_incident(
@@ -58,6 +61,8 @@ def record_unauthorised_fill(
             "trade": _evidence(fill),
         },
     )
+    if not is_known:  # the same fill reported once more must not undo that an operator lifted the halt
+        halt_trading()
 
 
 def _store(experiment: Experiment, engine: str, fill: Fill, *, permit: ExecutionPermit | None) -> None:

@@ -24,11 +24,18 @@ from django.db.models.functions import Now
 
 from orchestrator.batches import LOST_DATABASE, is_database_lost
 from orchestrator.calls import CallToMake, fail_overdue_calls, record_call_answers, requests_for
+from orchestrator.database_duties import (
+    ChangedDatabase,
+    UnsafeDatabase,
+    check_database_at_start,
+    withhold_arming,
+)
 from orchestrator.dispatch import Answered, Dispatcher, Wake
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.protocol import NotSent, Operation, Reply, Request
 from orchestrator.events import apply_events
 from orchestrator.executions import ExecutionToSend, executions_for
+from orchestrator.exit_polls import ExitQuestion, claim_exit_questions, record_exit_answer
 from orchestrator.experiments import process_signals
 from orchestrator.health import record_health
 from orchestrator.listening import Listener
@@ -40,7 +47,7 @@ from orchestrator.permits import (
     void_expired_permits,
 )
 from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled
-from orchestrator.revisions import current_revision
+from orchestrator.revisions import SEND_WITHIN_SECONDS, current_revision
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +57,7 @@ HEARTBEAT_SECONDS = 5.0
 SENDING_MARGIN_SECONDS = 5.0
 PROBE_AGAIN_SECONDS = 1.0
 STOPPING_PATIENCE_SECONDS = 30.0
+EXIT_ROUNDS_PER_POLL = 30
 
 
 class StepFailed(Exception):
@@ -116,12 +124,14 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, or with ``once`` until nothing is due any more.
 
+        :raises UnsafeDatabase: with real money, when the database may forget what it commits.
         :raises StepFailed: with ``once``, when a step failed for another reason than the database's absence.
         """
         log.info("worker.started", worker=self.name, **_named(self.options))
         self._listener.start()
         try:
             self._survive(current_revision)
+            self._survive(check_database_at_start)
             while not self._stopping:
                 did = self._survive(self._round)
                 if self.options.once and not did and not self._busy():
@@ -143,6 +153,8 @@ class Worker:
         did = sum(self._attempt(step) for step in self._steps)
         if self._is_due("sweep", self.options.poll_interval) or self.options.once:
             did += sum(self._attempt(sweep) for sweep in self._sweeps)
+        if self._is_due("exits", settings.EXIT_POLL_SECONDS / EXIT_ROUNDS_PER_POLL):
+            did += self._attempt(self._ask_for_exits)
         if self._is_due("heartbeat", HEARTBEAT_SECONDS):
             self._beat()
         for engine in Engine:
@@ -213,6 +225,8 @@ class Worker:
             record_execution_answer(
                 ExecutionAnswer(work.permit, answer.outcome, is_query=work.is_query, is_resend=work.is_resend)
             )
+        elif isinstance(work, ExitQuestion):
+            record_exit_answer(work, answer.outcome)
 
     def _take_signals(self) -> int:
         claimed = claim_signals(limit=self.options.batch_size, lease_seconds=settings.LEASE_SECONDS)
@@ -257,8 +271,13 @@ class Worker:
                 continue
             known = settings.ENGINES[engine]
             lease_seconds = max(settings.LEASE_SECONDS, known.timeout_seconds + SENDING_MARGIN_SECONDS)
-            latest = time.monotonic() + settings.LEASE_SECONDS / 2  # before arming: a pause in between counts
-            armed = arm_permits(engine, limit=room, lease=self.name, lease_seconds=lease_seconds)
+            # before arming: a pause in between counts
+            latest = time.monotonic() + min(SEND_WITHIN_SECONDS, settings.LEASE_SECONDS / 2)
+            try:
+                armed = arm_permits(engine, limit=room, lease=self.name, lease_seconds=lease_seconds)
+            except (UnsafeDatabase, ChangedDatabase) as error:
+                withhold_arming(error)
+                armed = []
             unsettled = []
             try:
                 if known.queryable or known.idempotent:
@@ -278,6 +297,19 @@ class Worker:
             for one in work:
                 self._send(one, engine, latest=latest)
             did += len(armed) + len(unsettled)
+        return did
+
+    def _ask_for_exits(self) -> int:
+        """Ask the engines that can be asked about open trades, with what room the other work leaves."""
+        did = 0
+        for engine in Engine:
+            room = self._room(engine) // 2
+            if room <= 0 or not settings.ENGINES[engine].queryable:
+                continue
+            for question in claim_exit_questions(engine, limit=room):
+                timeout = settings.ENGINES[engine].timeout_seconds
+                self._dispatcher.ask(question, engine, question.request, timeout=timeout)
+                did += 1
         return did
 
     def _send(self, one: ExecutionToSend, engine: Engine, *, latest: float) -> None:

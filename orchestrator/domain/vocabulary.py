@@ -141,6 +141,18 @@ class Channel(StrEnum):
     WEBHOOK = "WEBHOOK"
 
 
+class Capability(StrEnum):
+    """What an engine may claim: the first three by its settings, the others by speaking the contract at all."""
+
+    IDEMPOTENT = "IDEMPOTENT"
+    QUERYABLE = "QUERYABLE"
+    HONOURS_NOT_AFTER = "HONOURS_NOT_AFTER"
+    ECHOES_HASH = "ECHOES_HASH"
+    VERIFIES_SIGNATURES = "VERIFIES_SIGNATURES"
+    ANSWERS_IN_TIME = "ANSWERS_IN_TIME"
+    SIGNS_EVENTS = "SIGNS_EVENTS"
+
+
 class SyncState(StrEnum):
     PENDING = "PENDING"
     DONE = "DONE"

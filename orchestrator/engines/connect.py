@@ -2,7 +2,7 @@
 
 from config.environment import EngineSettings
 from orchestrator.engines.http import HttpEngine
-from orchestrator.engines.protocol import Engine, NotSent, Reply, Request
+from orchestrator.engines.protocol import Engine, NotSent, Reply, Request, Unless, nothing_against
 from orchestrator.engines.python import PythonEngine
 
 
@@ -12,7 +12,7 @@ class MissingEngine:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:
+    async def send(self, request: Request, *, timeout: float, unless: Unless = nothing_against) -> Reply:
         raise NotSent(f"engine {self._name} has no address; set ENGINE_{self._name}_URL")
 
     async def close(self) -> None:

@@ -2,14 +2,25 @@
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import httpx2
 
 from config.environment import EngineSettings
 from config.keys import new_key
-from orchestrator.engines.protocol import NoAnswer, NotSent, Operation, Reply, Request, UnusableAnswer
+from orchestrator.engines.protocol import (
+    NoAnswer,
+    NotSent,
+    Operation,
+    Reply,
+    Request,
+    Unless,
+    UnusableAnswer,
+    nothing_against,
+)
 from orchestrator.engines.signing import sign
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -24,11 +35,11 @@ class HttpEngine:
         # an execution gets a connection of its own: one that was kept open may die under the request
         self._fresh = _client(0)
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:
+    async def send(self, request: Request, *, timeout: float, unless: Unless = nothing_against) -> Reply:
         client = self._fresh if request.operation is Operation.EXECUTE else self._kept
         try:
             async with asyncio.timeout(timeout):
-                return await self._exchange(client, request)
+                return await self._exchange(client, request, unless)
         except TimeoutError:
             raise NoAnswer(f"no whole answer within {timeout:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -36,7 +47,7 @@ class HttpEngine:
         except httpx2.HTTPError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
 
-    async def _exchange(self, client: httpx2.AsyncClient, request: Request) -> Reply:
+    async def _exchange(self, client: httpx2.AsyncClient, request: Request, unless: Unless) -> Reply:
         content = request.body.encode()
         headers = sign(
             self._settings.secrets[0], message_id=f"msg_{new_key().hex}", body=request.body, at=datetime.now(UTC)
@@ -46,7 +57,13 @@ class HttpEngine:
         if content:
             headers["content-type"] = "application/json"
         url = self._settings.url + request.operation.path(request.key)
-        async with client.stream(request.operation.method, url, content=content or None, headers=headers) as answer:
+        async with client.stream(
+            request.operation.method,
+            url,
+            content=content or None,
+            headers=headers,
+            extensions={} if unless is nothing_against else {"trace": _last_look(unless)},
+        ) as answer:
             body = bytearray()
             async for chunk in answer.aiter_raw():  # as sent: nothing was asked for that would have to be unpacked
                 body += chunk
@@ -57,6 +74,21 @@ class HttpEngine:
     async def close(self) -> None:
         await self._kept.aclose()
         await self._fresh.aclose()
+
+
+def _last_look(unless: Unless) -> Callable[[str, Any], Awaitable[None]]:
+    """Return a hook into the connection: nothing is written any more once there is a reason against it.
+
+    Opening the connection may have taken long; between this look and the write nothing is waited for.
+    """
+
+    async def look(step: str, _: Any) -> None:
+        if step == "http11.send_request_headers.started" and (reason := unless()):
+            raise NotSent(reason)
+        if step == "http11.send_request_body.started" and (reason := unless()):
+            raise NoAnswer(f"cut off after its headers: {reason}")
+
+    return look
 
 
 @cache

@@ -1,9 +1,18 @@
 """What an engine can be asked, and what may come back: the wire contract without a wire."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
+
+# asked at the last moment before a request leaves; a reason that it returns means that nothing is sent
+Unless = Callable[[], str]
+
+
+def nothing_against() -> str:
+    """Let every request leave."""
+    return ""
 
 
 class Operation(Enum):
@@ -58,9 +67,10 @@ class UnusableAnswer(NoAnswer):
 class Engine(Protocol):
     """One engine, however it is reached."""
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:
+    async def send(self, request: Request, *, timeout: float, unless: Unless = nothing_against) -> Reply:
         """Send one request once, never twice, and return the whole answer within ``timeout`` seconds.
 
+        :param unless: asked when everything is ready, right before the first byte of the request is written.
         :raises NotSent: when nothing left.
         :raises NoAnswer: when it is not known whether the engine saw it.
         """

@@ -20,7 +20,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from config.environment import EngineSettings
-from orchestrator.engines.protocol import NoAnswer, Operation, Reply, Request
+from orchestrator.engines.protocol import NoAnswer, NotSent, Operation, Reply, Request, Unless, nothing_against
 
 BODY_ONLY = {Operation.RECOMMEND, Operation.EXECUTE, Operation.OPEN_SHADOW_TRADE}
 
@@ -47,15 +47,17 @@ class PythonEngine:
             ) from error
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def send(self, request: Request, *, timeout: float) -> Reply:
+    async def send(self, request: Request, *, timeout: float, unless: Unless = nothing_against) -> Reply:
         operation = getattr(self._object, request.operation.name.lower(), None)
         if operation is None:
             return Reply(HTTPStatus.NOT_IMPLEMENTED, b"{}")
         try:
             async with asyncio.timeout(timeout):
-                answer = await asyncio.wrap_future(self._begin(operation, _arguments(request)))
+                answer = await asyncio.wrap_future(self._begin(operation, _arguments(request), unless))
         except TimeoutError:
             raise NoAnswer(f"no answer within {timeout:g} s") from None
+        except NotSent:
+            raise
         except Exception as error:  # whatever a foreign engine raises is its failure
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
         return _reply(answer)
@@ -65,11 +67,11 @@ class PythonEngine:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _begin(self, operation: Callable[..., Any], arguments: tuple[Any, ...]) -> "Future[Any]":
+    def _begin(self, operation: Callable[..., Any], arguments: tuple[Any, ...], unless: Unless) -> "Future[Any]":
         if inspect.iscoroutinefunction(operation):
-            return asyncio.run_coroutine_threadsafe(operation(*arguments), self._own_loop())
+            return asyncio.run_coroutine_threadsafe(_await(operation, arguments, unless), self._own_loop())
         outcome: Future[Any] = Future()
-        self._in_a_thread(lambda: _run(operation, arguments, outcome))
+        self._in_a_thread(lambda: _run(operation, arguments, unless, outcome))
         return outcome
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
@@ -82,14 +84,25 @@ class PythonEngine:
         threading.Thread(target=work, name=self._name, daemon=True).start()
 
 
-def _run(operation: Callable[..., Any], arguments: tuple[Any, ...], outcome: "Future[Any]") -> None:
+async def _await(operation: Callable[..., Any], arguments: tuple[Any, ...], unless: Unless) -> Any:
+    _look(unless)  # only here: another call may have held up the loop
+    return await operation(*arguments)
+
+
+def _run(operation: Callable[..., Any], arguments: tuple[Any, ...], unless: Unless, outcome: "Future[Any]") -> None:
     outcome.set_running_or_notify_cancel()
     try:
+        _look(unless)
         outcome.set_result(operation(*arguments))
     except Exception as error:  # noqa: BLE001 - it is raised where the outcome is waited for
         outcome.set_exception(error)
     except BaseException as error:  # noqa: BLE001 - SystemExit, say: not for the loop that waits
         outcome.set_exception(NoAnswer(f"{type(error).__name__}: {error}"))
+
+
+def _look(unless: Unless) -> None:
+    if reason := unless():
+        raise NotSent(reason)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -7,6 +7,7 @@ from orchestrator.models.incidents import Incident, IncidentNotification
 from orchestrator.models.market import MarketContext, MarketQuote
 from orchestrator.models.permits import ExecutionPermit
 from orchestrator.models.policies import ExecutionPolicy, PolicyRevision
+from orchestrator.models.proofs import EngineProof, EngineTrial
 from orchestrator.models.trades import RealTrade, ShadowTrade
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "EngineCall",
     "EngineEvent",
     "EngineHealth",
+    "EngineProof",
+    "EngineTrial",
     "ExecutionPermit",
     "ExecutionPolicy",
     "Experiment",

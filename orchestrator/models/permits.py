@@ -26,6 +26,9 @@ class ExecutionPermit(models.Model):
     granted_at = created_at_field()
     armed_at = models.DateTimeField(null=True)
     accepted_at = models.DateTimeField(null=True)
+    may_send_until = models.DateTimeField(
+        null=True, help_text="until then an order may begin to leave; null once its answer is in"
+    )
     resolved_at = models.DateTimeField(null=True)
     resolved_by = models.CharField(max_length=150, blank=True, default="")
     detail = models.TextField(blank=True, default="")
@@ -51,6 +54,12 @@ class ExecutionPermit(models.Model):
                 name="permits_to_settle",
                 condition=models.Q(state__in=["GRANTED", "ARMED", "UNKNOWN"]),
             ),
+            # serves revisions: a halt waits for the orders that may still be leaving
+            models.Index(
+                fields=["may_send_until"],
+                name="permits_that_may_leave",
+                condition=models.Q(may_send_until__isnull=False),
+            ),
         ]
         triggers: ClassVar[list[Any]] = [
             *kept(
@@ -64,6 +73,7 @@ class ExecutionPermit(models.Model):
                     "next_attempt_at",
                     "armed_at",
                     "accepted_at",
+                    "may_send_until",
                     "resolved_at",
                     "resolved_by",
                     "detail",

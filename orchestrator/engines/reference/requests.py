@@ -112,7 +112,7 @@ Handler = Callable[[Engine, Request, str], Response]
 
 
 def _health(_engine: Engine, _request: Request, _id: str) -> Response:
-    return _json(200, {"status": "ok"})
+    return _json(200, {"status": "ok", "app_mode": "PAPER"})  # there is no other mode: its fills are made up
 
 
 def _ask(engine: Engine, request: Request, _id: str) -> Response:
