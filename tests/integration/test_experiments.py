@@ -1,6 +1,7 @@
 """Signals become experiments: once, completely, reproducibly, a whole batch in one transaction."""
 
 import json
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -31,7 +32,7 @@ from orchestrator.models import (
 from orchestrator.queue import claim_signals
 from orchestrator.revisions import record_revision
 from tests.conftest import LogLines
-from tests.factories import make_experiment, make_health, make_revision, make_signal
+from tests.factories import make_experiment, make_health, make_quote, make_revision, make_signal
 from tests.working import in_threads
 from webhooks.models import Signal
 
@@ -350,6 +351,20 @@ def test_a_change_of_the_settings_is_used_by_the_next_batch_and_earlier_ones_kee
         stored = ExecutionPolicy.objects.get(pk=policy.pk)
         assert (stored.execution_mode, stored.policy_version) == (policy.execution_mode, policy.policy_version)
     assert [policy.policy_version for policy in seen] == [f"v1.0-r{number}" for number in (1, 2, 3, 4, 5)]
+
+
+@pytest.mark.requirement("6.3", "7.1")
+def test_signals_are_processed_without_any_connection_but_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_connection(*_: object) -> None:
+        raise AssertionError("somebody was asked something")
+
+    available()
+    make_signal()
+    make_quote(quoted_at=datetime(2026, 3, 2, tzinfo=UTC))
+    claimed = claim()
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, no_connection)
+    assert len(create_experiments(claimed)) == 1
 
 
 # The log
