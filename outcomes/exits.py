@@ -69,6 +69,36 @@ def apply_exits(*, limit: int = 100) -> int:
     return len(pending)
 
 
+def apply_exit(event: EngineEvent) -> tuple[Verdict | None, str]:
+    """Apply one exit of the inbox now, in the caller's transaction if it has one; return its verdict with a sentence."""
+    _apply_batch([event])
+    event.refresh_from_db(fields=["verdict", "detail"])
+    return (Verdict(event.verdict) if event.verdict else None), event.detail
+
+
+def close_follower(trade_id: UUID, *, experiment_id: UUID, price: Decimal) -> Decimal:
+    """Close a follower that waits for a price at the one an operator tells, with its lead; return its P&L.
+
+    :raises UnreadableExit: when it does not wait for a price (any more).
+    :raises AmountOutOfRange: when the P&L does not fit.
+    """
+    with transaction.atomic():
+        lock_experiments([experiment_id])
+        ledger = Ledger(at=database_clock())
+        situation = load_situations([experiment_id])[experiment_id]
+        sync = situation.sync
+        trade = next((one for one in situation.shadow_trades.values() if one.trade_id == trade_id), None)
+        if sync is None or trade is None or trade.status != TradeStatus.OPEN:
+            raise UnreadableExit("the trade does not wait for a price")
+        left = Exit(None, price, sync.exit_time, sync.exit_reason, NO_FEES, sync.market_conditions)
+        _close(trade, left, price=price, fees=NO_FEES, ledger=ledger)
+        _settle_followers(situation, ledger)
+        ledger.write()
+    _log_outcomes(ledger)
+    pnl: Decimal = next(one.pnl for one in ledger.shadow if one.trade_id == trade_id)
+    return pnl
+
+
 def price_followers(*, limit: int = 200) -> int:
     """Close the followers whose engine has answered with its price; ask an operator where it has none."""
     answered = EngineCall.objects.filter(

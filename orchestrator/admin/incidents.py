@@ -1,19 +1,27 @@
 """Incidents in the admin: what happened, in plain words, with the evidence beside it."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Case, IntegerField, QuerySet, Value, When
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from orchestrator.admin.columns import experiment_link, when, word
+from orchestrator.admin.evidence import evidence_of
 from orchestrator.admin.inspection import InspectionAdmin
-from orchestrator.display import label
-from orchestrator.domain.incident_words import what_happened, what_to_do
-from orchestrator.domain.vocabulary import Severity
-from orchestrator.models import Incident
+from orchestrator.admin.settling import settle_incident
+from orchestrator.display import NOTHING, label
+from orchestrator.domain.incident_words import WORDS, what_happened, what_to_do
+from orchestrator.domain.vocabulary import IncidentKind, Severity
+from orchestrator.models import Incident, IncidentNotification
+from orchestrator.queue import database_clock
+from orchestrator.settlement import MAY_SETTLE, choices_for
 
 URGENCY = {severity: place for place, severity in enumerate(Severity)}
 
@@ -47,12 +55,43 @@ class IncidentAdmin(InspectionAdmin):
     list_select_related = ("experiment__signal", "permit")
     search_fields = ("id", "subject", "experiment", "experiment__signal", "permit", "kind", "resolved_by")
     search_help_text = "Incident, experiment, permit or signal id, kind or subject"
+    change_form_template = "admin/orchestrator/incident/page.html"
     fieldsets = (
-        ("What happened", {"fields": ("kind", "severity", "state", "what_happened", "what_to_do")}),
-        ("Belongs to", {"fields": ("experiment", "permit", "subject", "opened_at", "id")}),
+        ("Belongs to", {"fields": ("kind", "severity", "experiment", "permit", "subject", "opened_at", "id", "told")}),
         ("Settled", {"fields": ("resolved_at", "resolved_by", "resolution")}),
-        ("Evidence", {"fields": ("detail",)}),
+        ("What was noted when it was opened", {"fields": ("detail",)}),
     )
+
+    def get_urls(self) -> list[Any]:
+        settling = path(
+            "<uuid:incident_id>/settle/<slug:choice>/",
+            self.admin_site.admin_view(self.settle),
+            name="orchestrator_incident_settle",
+        )
+        return [settling, *super().get_urls()]
+
+    def page(self, request: HttpRequest, row: Incident) -> dict[str, Any]:
+        is_open = row.resolved_at is None
+        at = database_clock()
+        return {
+            **super().page(request, row),
+            "state": self.state(row),
+            "happened": what_happened(row.kind, row.detail),
+            "to_do": what_to_do(row.kind),
+            "in_general": WORDS[IncidentKind(row.kind)][0],
+            "choices": [(one, one.effects(row), one.refusal(row, at)) for one in choices_for(row)] if is_open else [],
+            "may_settle": request.user.has_perm(MAY_SETTLE),
+            "evidence": evidence_of(row),
+        }
+
+    def settle(self, request: HttpRequest, incident_id: UUID, choice: str) -> HttpResponse:
+        """Settle one incident; who may not see it does not learn that it exists."""
+        incident = get_object_or_404(Incident.objects.select_related(*self.list_select_related), pk=incident_id)
+        if not self.has_view_permission(request, incident):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        request.current_app = self.admin_site.name
+        return settle_incident(request, incident, name=choice, context=context)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Incident]":
         rows = by_urgency(Incident.objects.select_related(*self.list_select_related))
@@ -73,11 +112,10 @@ class IncidentAdmin(InspectionAdmin):
     def state(self, incident: Incident) -> SafeString:
         return label("settled", text="settled") if incident.resolved_at else label("unsettled", text="open")
 
-    def what_happened(self, incident: Incident) -> SafeString:
-        return format_html("{}", what_happened(incident.kind, incident.detail))
-
-    def what_to_do(self, incident: Incident) -> SafeString:
-        return format_html("{}", what_to_do(incident.kind))
+    @admin.display(description="operators were told")
+    def told(self, incident: Incident) -> SafeString:
+        told = incident.notifications.order_by("channel")
+        return format_html_join(", ", "{}", ((how_told(one),) for one in told)) or NOTHING
 
 
 def by_urgency(incidents: "QuerySet[Incident]") -> "QuerySet[Incident]":
@@ -90,3 +128,12 @@ def by_urgency(incidents: "QuerySet[Incident]") -> "QuerySet[Incident]":
             output_field=IntegerField(),
         ),
     )
+
+
+def how_told(notification: IncidentNotification) -> str:
+    """Return what became of a notification, in words."""
+    channel = notification.channel.lower()
+    if notification.sent_at is not None:
+        return f"by {channel} at {notification.sent_at:%Y-%m-%d %H:%M:%S}"
+    tried = f"{notification.attempts} attempts, {notification.error}" if notification.attempts else "not tried yet"
+    return f"not by {channel}: {'given up after ' if notification.given_up_at else ''}{tried}"

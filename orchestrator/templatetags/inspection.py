@@ -32,6 +32,12 @@ def ago(value: datetime | None) -> str:
 
 
 @register.filter
+def words(value: str) -> str:
+    """Return a word of the vocabulary as people write it: ``Unknown execution``."""
+    return value.replace("_", " ").capitalize()
+
+
+@register.filter
 def percent(value: Decimal | float | None) -> str:
     """Return a ratio as percent, undefined as a dash."""
     return display.NOTHING if value is None else f"{value * 100:.1f} %"
