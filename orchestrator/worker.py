@@ -57,6 +57,7 @@ HEARTBEAT_SECONDS = 5.0
 SENDING_MARGIN_SECONDS = 5.0
 PROBE_AGAIN_SECONDS = 1.0
 STOPPING_PATIENCE_SECONDS = 30.0
+CATCH_UP_SECONDS = 0.25
 EXIT_ROUNDS_PER_POLL = 30
 
 
@@ -229,10 +230,14 @@ class Worker:
             record_exit_answer(work, answer.outcome)
 
     def _take_signals(self) -> int:
-        claimed = claim_signals(limit=self.options.batch_size, lease_seconds=settings.LEASE_SECONDS)
-        if claimed:
+        """Turn a batch of signals into experiments, and for a moment also those that were not finished before."""
+        did, until = 0, time.monotonic() + CATCH_UP_SECONDS
+        while claimed := claim_signals(limit=self.options.batch_size, lease_seconds=settings.LEASE_SECONDS):
             process_signals(claimed)
-        return len(claimed)
+            did += len(claimed)
+            if claimed[-1].attempts == 1 or time.monotonic() > until:
+                break
+        return did
 
     def _call(self) -> int:
         """Claim the due calls of each engine as far as it has room, and send them; a slow engine fills only its own."""
