@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
             name='DatabaseIdentity',
             fields=[
                 ('id', models.UUIDField(default=config.keys.new_key, editable=False, primary_key=True, serialize=False)),
+                ('number', models.PositiveIntegerField(unique=True)),
                 ('system_identifier', models.CharField(blank=True, max_length=20)),
                 ('timeline', models.CharField(max_length=8)),
                 ('database_oid', models.BigIntegerField()),

@@ -9,13 +9,14 @@ from orchestrator.models.rules import created_at_field, immutable
 
 
 class DatabaseIdentity(models.Model):
-    """The newest row (by id) is the database that is known; every other one that turns up halts trading first.
+    """The newest row (by number) is the database that is known; every other one that turns up halts trading first.
 
     ``system_identifier`` is the cluster's, empty where this role may not read it; ``timeline`` changes with a failover and
     a recovery to a point in time; the two object ids change when a dump is read into another database, or anew.
     """
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    number = models.PositiveIntegerField(unique=True)
     system_identifier = models.CharField(max_length=20, blank=True)
     timeline = models.CharField(max_length=8)
     database_oid = models.BigIntegerField()

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
+from orchestrator.database_duties import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.worker import Options, StepFailed, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
@@ -31,19 +32,21 @@ class Command(BaseCommand):
             poll_interval=_within("--poll-interval", given["poll_interval"], 0.01, 3600),
             concurrency=_within("--concurrency", given["concurrency"], 1, 1000),
         )
+        notifier = Notifier()
         try:
             worker = Worker(
                 options,
                 steps=(apply_exits, price_followers),
-                sweeps=(settle_late_followers, report_expired_trades),
+                sweeps=(settle_late_followers, report_expired_trades, notifier.send_notifications),
             )
             before = [(number, signal.signal(number, lambda *_: worker.stop())) for number in STOPPING]
             try:
                 worker.run()
+                notifier.finish()
             finally:
                 for number, handler in before:
                     signal.signal(number, handler)
-        except (UnusableEngine, StepFailed) as error:
+        except (UnusableEngine, UnsafeDatabase, StepFailed) as error:
             raise CommandError(str(error)) from error
         except ProgrammingError as error:
             raise CommandError(
