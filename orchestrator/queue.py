@@ -18,7 +18,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from config.keys import new_key
-from orchestrator.database_duties import check_database_before_arming
+from orchestrator.database_facts import check_database_before_arming
 from orchestrator.domain.vocabulary import CallState, Engine, EventType, Verdict
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit
 from orchestrator.revisions import HELD_AT_MOST, LEAVING_MARGIN_SECONDS, POLICY_LOCK, SEND_WITHIN_SECONDS

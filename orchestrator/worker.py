@@ -24,12 +24,8 @@ from django.db.models.functions import Now
 
 from orchestrator.batches import LOST_DATABASE, is_database_lost
 from orchestrator.calls import CallToMake, fail_overdue_calls, record_call_answers, requests_for
-from orchestrator.database_duties import (
-    ChangedDatabase,
-    UnsafeDatabase,
-    check_database_at_start,
-    withhold_arming,
-)
+from orchestrator.database_duties import check_database_at_start, withhold_arming
+from orchestrator.database_facts import ChangedDatabase, UnsafeDatabase
 from orchestrator.dispatch import Answered, Dispatcher, Wake
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.protocol import NotSent, Operation, Reply, Request

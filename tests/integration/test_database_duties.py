@@ -16,13 +16,12 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from config.embedded_postgres.layout import programs
-from orchestrator import database_duties
-from orchestrator.database_duties import (
+from orchestrator import database_facts
+from orchestrator.database_duties import check_database_at_start, note_identity
+from orchestrator.database_facts import (
     ChangedDatabase,
     UnsafeDatabase,
-    check_database_at_start,
     check_database_before_arming,
-    note_identity,
     read_facts,
     what_is_wrong,
 )
@@ -183,7 +182,7 @@ def test_a_role_that_may_not_read_the_identifier_still_notices_what_it_can(
     sql: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_database_at_start()
-    monkeypatch.setattr(database_duties, "may_read_identifier", lambda: False)
+    monkeypatch.setattr(database_facts, "may_read_identifier", lambda: False)
     assert read_facts().identity.system_identifier == ""
     with transaction.atomic():
         check_database_before_arming()

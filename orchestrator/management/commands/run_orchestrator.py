@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
-from orchestrator.database_duties import UnsafeDatabase
+from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.worker import Options, StepFailed, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
