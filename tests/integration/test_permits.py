@@ -238,6 +238,17 @@ class TestManyWorkers:
             assert doubting.result(20) == 0
         assert (again(permit).state, open_incidents(permit)) == ("ARMED", [])
 
+    def test_a_fact_waits_for_a_claim_in_hand_and_is_recorded_under_the_fence_that_it_leaves(self) -> None:
+        permit = granted(state="UNKNOWN")
+        statement = "UPDATE execution_permits SET fence = fence + 1, lease = 'worker 2' WHERE permit_id = %s"
+        with held_by_another(statement, permit) as commit, ThreadPoolExecutor(1) as pool:
+            settling = pool.submit(in_thread, partial(settle_filled, permit.pk, Filled(fill()), by="event 1"))
+            time.sleep(0.3)
+            assert not settling.done()
+            commit()
+            assert settling.result(20)[0] is Verdict.APPLIED
+        assert (again(permit).state, again(permit).fence, again(permit).lease) == ("EXECUTED", permit.fence + 2, "")
+
     @pytest.mark.requirement("3.5", "10.2", "property-12")
     def test_the_same_fill_from_many_sides_at_once_is_one_trade(self) -> None:
         permit = granted(state="ARMED")
