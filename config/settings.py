@@ -19,6 +19,7 @@ from config.environment import (
 )
 from config.logs import configure_logging
 from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
+from config.telling import check_encryption, read_emails, read_webhook_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -180,6 +181,19 @@ MAX_SIGNAL_ATTEMPTS = read_int(env, "MAX_SIGNAL_ATTEMPTS", default=5, lowest=1, 
 ENGINE_PROOF_MAX_AGE_DAYS = read_int(env, "ENGINE_PROOF_MAX_AGE_DAYS", default=30, lowest=1, highest=3650)
 
 ENGINES = {name: read_engine(env, name) for name in ("A", "B")}
+
+# New incidents are told by mail and by a POST of JSON, each only when its setting is there.
+INCIDENT_EMAILS = read_emails(env, "INCIDENT_EMAILS")
+INCIDENT_WEBHOOK_URL = read_webhook_url(env, "INCIDENT_WEBHOOK_URL")
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = read_int(env, "EMAIL_PORT", default=25, lowest=1, highest=65_535)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = read_bool(env, "EMAIL_USE_TLS")
+EMAIL_USE_SSL = read_bool(env, "EMAIL_USE_SSL")
+check_encryption(use_tls=EMAIL_USE_TLS, use_ssl=EMAIL_USE_SSL)
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orchestrator@localhost")
 
 # Given by quickstart or by whoever sets the service up; quickstart makes what is missing.
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", default="")

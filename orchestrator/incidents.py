@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import transaction
 from django.db.models.functions import Now
 
 from orchestrator.domain.vocabulary import IncidentKind, Severity
 from orchestrator.models import Experiment, Incident
+from orchestrator.notifications import announce
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +49,11 @@ def open_incident(
         experiment_id=experiment_id,
         permit_id=permit_id,
     )
-    Incident.objects.bulk_create([incident], ignore_conflicts=True)
-    if not Incident.objects.filter(pk=incident.pk).exists():
-        return
+    with transaction.atomic():
+        Incident.objects.bulk_create([incident], ignore_conflicts=True)
+        if not Incident.objects.filter(pk=incident.pk).exists():
+            return
+        announce(incident)
     signal_ids = Experiment.objects.signal_ids([experiment_id] if experiment_id else [])
     log.warning(
         "incident.opened",

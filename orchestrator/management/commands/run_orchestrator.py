@@ -9,6 +9,7 @@ from django.db import ProgrammingError
 
 from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
+from orchestrator.notifications import Notifier
 from orchestrator.worker import Options, StepFailed, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
