@@ -35,7 +35,7 @@ def work_once(**options: object) -> None:
 def working(**options: object) -> Iterator[Worker]:
     """Let a worker run in a thread; it is stopped, and has finished, at the end."""
     worker = make_worker(**options)
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
         yield worker

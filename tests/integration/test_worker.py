@@ -14,6 +14,9 @@ from django.conf import settings
 from django.db import OperationalError, connection, connections
 from django.test import override_settings
 
+from orchestrator.dispatch import Answered
+from orchestrator.domain.vocabulary import Engine
+from orchestrator.engines.protocol import Reply
 from orchestrator.models import (
     EngineCall,
     EngineHealth,
@@ -28,7 +31,7 @@ from orchestrator.models import (
 )
 from orchestrator.queue import database_clock
 from orchestrator.revisions import record_revision
-from orchestrator.worker import Options, StepFailed, Worker
+from orchestrator.worker import Options, Probe, StepFailed, Worker
 from tests.conftest import LogLines
 from tests.engine_server import (
     HEALTH,
@@ -128,6 +131,17 @@ def test_what_is_known_of_the_engines_is_renewed_before_deciding_when_it_has_gro
     assert ExecutionPolicy.objects.get().reason_code == "PAPER_ENGINE_A"
 
 
+def test_a_probe_that_was_held_up_is_stored_as_old_as_it_is(engines: Engines) -> None:
+    worker = make_worker()
+    well = Reply(200, b'{"status":"ok"}')
+    worker._unrecorded = [Answered(Probe(Engine.A), Engine.A, well, time.monotonic() - 40, 0.1)]
+    worker._record_answers()
+    worker._dispatcher.close()
+    known = EngineHealth.objects.get()
+    assert known.ok
+    assert 40 <= (database_clock() - known.checked_at).total_seconds() < 42
+
+
 # Waking up and sharing
 
 
@@ -216,7 +230,7 @@ def test_an_idle_worker_looks_around_once_per_poll_interval(engines: Engines) ->
         return 0
 
     worker = Worker(Options(poll_interval=0.25), steps=(look,))
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     time.sleep(2)
     worker.stop()
@@ -235,7 +249,7 @@ def failing(message: str) -> Callable[[], int]:
 def test_a_step_that_fails_rests_and_the_others_go_on(engines: Engines, log_lines: LogLines) -> None:
     make_signal()
     worker = Worker(Options(poll_interval=0.05), steps=(failing("the step is cursed"),), sweeps=(failing("and this"),))
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
         eventually(is_settled)
@@ -299,7 +313,7 @@ def test_a_worker_without_a_database_stops_when_it_is_told_to(engines: Engines, 
         raise OperationalError(f"the server went away {next(answers, 1)}")
 
     worker._steps = (lost,)
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     eventually(lambda: len(log_lines.of("database.lost")) >= 3)
     pauses = [line["retry_in_seconds"] for line in log_lines.of("database.lost")]
