@@ -68,8 +68,10 @@ def _settings_of_url(env: Env, url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL is not the address of a PostgreSQL database. {accepted}")
     try:
         settings: dict[str, Any] = {**env.db_url_config(url), "ADDRESS": url}
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read. {accepted}") from error
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL cannot be read. {accepted}"
+        ) from None  # the cause repeats a part of it
     if not settings.get("NAME"):
         raise ImproperlyConfigured(f"DATABASE_URL names no database. {accepted}")
     settings["ENGINE"] = "django.db.backends.postgresql"

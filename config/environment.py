@@ -4,7 +4,8 @@ import os
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ SECRET_KEY_SHORTEST = 50
 SECRET_KEY_FEWEST_CHARACTERS = 5  # different ones; Django's own check asks for the same
 SIGNING_SECRET_BYTES = range(24, 65)  # Standard Webhooks
 PYTHON_URL_PARTS = 3
+ENGINE_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class EngineSettings:
 
     name: str
     url: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     timeout_seconds: float
     concurrency: int
     idempotent: bool
@@ -40,15 +42,17 @@ class EngineSettings:
     honours_not_after: bool
 
 
-def read_engine(env: Env, name: str) -> EngineSettings:
+def read_engine(env: Env, name: str, *, app_mode: str = "PAPER", allowed_hosts: tuple[str, ...] = ()) -> EngineSettings:
     """Read the ``ENGINE_<name>_…`` settings.
 
+    :param allowed_hosts: where an engine may be, as ``read_engine_hosts`` returns them; none: anywhere.
     :raises ImproperlyConfigured: naming the setting, what was found and what is accepted.
     """
     prefix = f"ENGINE_{name}_"
     url = env.str(f"{prefix}URL", default="").strip().rstrip("/")
     secrets = tuple(env.str(f"{prefix}SECRET", default="").split())
     _check_url(f"{prefix}URL", url)
+    _check_place(f"{prefix}URL", url, app_mode=app_mode, allowed_hosts=allowed_hosts)
     for secret in secrets:
         _check_secret(f"{prefix}SECRET", secret)
     if url.startswith("http") and not secrets:
@@ -66,6 +70,38 @@ def read_engine(env: Env, name: str) -> EngineSettings:
         queryable=read_bool(env, f"{prefix}QUERYABLE"),
         honours_not_after=read_bool(env, f"{prefix}HONOURS_NOT_AFTER"),
     )
+
+
+def read_engine_hosts(env: Env) -> tuple[str, ...]:
+    """Read ENGINE_ALLOWED_HOSTS: names or addresses, each alone or with its scheme (``https://engine.example.com``).
+
+    :raises ImproperlyConfigured: when one of them is something else.
+    """
+    found = tuple(entry.strip().lower().rstrip("/") for entry in env.list("ENGINE_ALLOWED_HOSTS", default=[]))
+    for entry in found:
+        scheme, _, host = entry.rpartition("://")
+        if scheme not in {"", "http", "https"} or not ENGINE_HOST.fullmatch(host):
+            raise ImproperlyConfigured(
+                f"ENGINE_ALLOWED_HOSTS names {entry!r}. Accepted: host names or addresses without a port, separated by "
+                "commas, each alone or with http:// or https:// before it."
+            )
+    return tuple(entry.replace("[", "").replace("]", "") for entry in found)
+
+
+def read_networks(env: Env, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read addresses and networks (``10.0.0.0/8``), separated by commas.
+
+    :raises ImproperlyConfigured: when one of them is neither.
+    """
+    found = []
+    for entry in env.list(key, default=[]):
+        try:
+            found.append(ip_network(entry.strip(), strict=False))
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{key} names {entry!r}. Accepted: IP addresses or networks such as 10.0.0.0/8, separated by commas."
+            ) from None
+    return tuple(found)
 
 
 def read_seconds(env: Env, key: str, *, default: float, highest: float = LARGEST_SECONDS) -> float:
@@ -182,6 +218,33 @@ def _check_url(key: str, url: str) -> None:
             f"{key} is not a usable address. Accepted: http://host:port, https://host/path "
             "(no user, query or fragment), or python:package.module:factory."
         )
+
+
+def _check_place(key: str, url: str, *, app_mode: str, allowed_hosts: tuple[str, ...]) -> None:
+    """Refuse an engine outside the allowed hosts, and with real money one that is reached over a readable wire.
+
+    Orders are signed, not encrypted: over plain http anybody on the way reads them, and answers in the engine's place, since
+    answers carry no signature. A loopback address has nobody on the way; other plain http must be allowed by name.
+    """
+    if not url.startswith("http"):
+        return
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    named = f"{parts.scheme}://{host}" in allowed_hosts
+    if allowed_hosts and not named and host not in allowed_hosts:
+        raise ImproperlyConfigured(f"{key} leads to {host}, which ENGINE_ALLOWED_HOSTS does not name.")
+    if app_mode == "LIVE" and parts.scheme == "http" and not _is_loopback(host) and not named:
+        raise ImproperlyConfigured(
+            f"APP_MODE is LIVE and {key} is plain http to {host}. Accepted: https, http to this machine itself, or "
+            f"http://{host} named in ENGINE_ALLOWED_HOSTS (scheme included)."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_secret(key: str, secret: str) -> None:

@@ -7,6 +7,8 @@ import traceback
 import structlog
 from structlog.typing import EventDict, Processor
 
+from config.redaction import redact
+
 LOUD_LIBRARIES = ("httpx2", "httpcore2", "httpx", "httpcore", "django.db.backends", "urllib3", "asyncio")
 
 
@@ -22,6 +24,14 @@ def _error_fields(logger: object, method: str, event: EventDict) -> EventDict:
         event["error_message"] = str(error)
         event["stack"] = "".join(traceback.format_exception(error))
     return event
+
+
+_as_json = structlog.processors.JSONRenderer(default=str)
+
+
+def _render(logger: object, method: str, event: EventDict) -> str:
+    """Return the line; whatever a library or a traceback put into it, no secret is in it."""
+    return redact(str(_as_json(logger, method, event)))
 
 
 SHARED_PROCESSORS: list[Processor] = [
@@ -44,7 +54,7 @@ def configure_logging(*, level: str) -> None:
             foreign_pre_chain=[*SHARED_PROCESSORS, structlog.stdlib.PositionalArgumentsFormatter()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(default=str),
+                _render,
             ],
         )
     )

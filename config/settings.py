@@ -1,6 +1,7 @@
 """Every setting of the service, read from the environment once; a senseless one stops the start with a sentence."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import environ
 from django.templatetags.static import static
@@ -12,13 +13,16 @@ from config.environment import (
     read_bool,
     read_choice,
     read_engine,
+    read_engine_hosts,
     read_int,
+    read_networks,
     read_seconds,
     read_secret_key,
     read_token,
 )
 from config.logs import configure_logging
 from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
+from config.redaction import hide
 from config.telling import check_encryption, read_emails, read_webhook_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -33,7 +37,7 @@ DEBUG = read_bool(env, "DEBUG")
 SECRET_KEY = read_secret_key(env, app_mode=APP_MODE, kept_in=RUN_DIR / "secret_key")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+TRUSTED_PROXIES = read_networks(env, "TRUSTED_PROXIES")
 
 DATABASES = {"default": database_settings(env, base_dir=BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -63,6 +67,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.security_headers.SecurityHeadersMiddleware",
+    "config.proxies.TrustedProxiesMiddleware",
     "config.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -180,7 +186,8 @@ MAX_SIGNAL_ATTEMPTS = read_int(env, "MAX_SIGNAL_ATTEMPTS", default=5, lowest=1, 
 # Real money is placed only with engines whose claims were proved; a proof that is older counts as never made.
 ENGINE_PROOF_MAX_AGE_DAYS = read_int(env, "ENGINE_PROOF_MAX_AGE_DAYS", default=30, lowest=1, highest=3650)
 
-ENGINES = {name: read_engine(env, name) for name in ("A", "B")}
+ENGINE_ALLOWED_HOSTS = read_engine_hosts(env)
+ENGINES = {name: read_engine(env, name, app_mode=APP_MODE, allowed_hosts=ENGINE_ALLOWED_HOSTS) for name in ("A", "B")}
 
 # New incidents are told by mail and by a POST of JSON, each only when its setting is there.
 INCIDENT_EMAILS = read_emails(env, "INCIDENT_EMAILS")
@@ -200,6 +207,18 @@ ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", default="")
 API_TOKEN = read_token(env, "API_TOKEN", shortest=8, longest=40)
 WEBHOOK_TOKEN = read_token(env, "WEBHOOK_TOKEN", shortest=8, longest=200)
 
+hide(
+    SECRET_KEY,
+    ADMIN_PASSWORD,
+    API_TOKEN,
+    WEBHOOK_TOKEN,
+    EMAIL_HOST_PASSWORD,
+    INCIDENT_WEBHOOK_URL or "",
+    str(DATABASES["default"].get("PASSWORD", "")),
+    quote(str(DATABASES["default"].get("PASSWORD", "")), safe=""),
+    *(secret for engine in ENGINES.values() for secret in engine.secrets),
+)
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.redaction.ReportFilter"
 LOGGING_CONFIG = None  # structlog renders Django's lines as well; Django's own handlers would print them twice
 configure_logging(level=read_choice(env, "LOG_LEVEL", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"))
 

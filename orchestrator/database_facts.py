@@ -84,7 +84,14 @@ def read_facts() -> DatabaseFacts:
     with connection.cursor() as cursor:
         cursor.execute(query)
         row = cursor.fetchone()
-    return DatabaseFacts(*row[:4], Identity(*row[4:8]), Identity(*row[8:12]) if row[9] is not None else None)
+    return DatabaseFacts(
+        synchronous_commit=row[0],
+        fsync=row[1],
+        full_page_writes=row[2],
+        in_recovery=row[3],
+        identity=Identity(*row[4:8]),
+        known=Identity(*row[8:12]) if row[9] is not None else None,
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """The addresses for reading: the API, its description, and what monitoring asks for."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from outcomes import api, health
 
@@ -10,7 +10,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/signals/", api.SignalList.as_view(), name="signals"),
     path("api/v1/signals/<uuid:id>/", api.SignalDetail.as_view(), name="signal"),
     path("api/v1/experiments/", api.ExperimentList.as_view(), name="experiments"),
