@@ -72,6 +72,7 @@ GROUPS = (
             ("Engine calls", "call_made", "orchestrator_enginecall_changelist", "orchestrator.view_enginecall"),
             ("Engine events", "inbox", "orchestrator_engineevent_changelist", "orchestrator.view_engineevent"),
             ("Engine health", "favorite", "orchestrator_enginehealth_changelist", "orchestrator.view_enginehealth"),
+            ("Engine proofs", "verified", "orchestrator_engineproof_changelist", "orchestrator.view_engineproof"),
             ("Workers", "engineering", "orchestrator_workerheartbeat_changelist", "orchestrator.view_workerheartbeat"),
         ),
     ),

@@ -140,7 +140,9 @@ def settle_refused_event(permit_id: UUID, *, by: str, reason: str) -> tuple[Verd
         # only what is UNKNOWN is repeated, and only to an engine that deduplicates; before that nothing had been sent
         may_be_a_retry = settings.ENGINES[permit.engine].idempotent and permit.attempts > 1
         if permit.state == PermitState.UNKNOWN and may_be_a_retry:
-            sentence = f"One of {permit.attempts} attempts was refused ({reason}); that proves nothing about the others."
+            sentence = (
+                f"One of {permit.attempts} attempts was refused ({reason}); that proves nothing about the others."
+            )
             ExecutionPermit.objects.filter(pk=permit.pk).update(detail=sentence[:2000])
             return Verdict.APPLIED, sentence
         return settle_not_executed(permit_id, by=by, reason=reason)
@@ -283,7 +285,9 @@ def _note_late_acceptance(permit: ExecutionPermit) -> None:
         if now.state == PermitState.UNKNOWN and now.accepted_at is None:
             ExecutionPermit.objects.filter(pk=now.pk).update(accepted_at=Now())
         elif now.state == PermitState.NOT_EXECUTED and now.detail == NEVER_SEEN:
-            sentence = f"Engine {permit.engine} says that it accepted the permit, after it had said that it never saw it."
+            sentence = (
+                f"Engine {permit.engine} says that it accepted the permit, after it had said that it never saw it."
+            )
             _open_conflict(now, "accepted", sentence)
 
 

@@ -41,13 +41,14 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def _state(opened: "psycopg.Connection[Any]") -> dict[str, Any]:
     waiting, age = observations.backlog(opened)
     alive = observations.workers(opened)
+    proofs = observations.proofs(opened)
     return {
         "worker": {
             "heartbeat_age_seconds": alive[0][1] if alive else None,
             "workers": [{"name": name, "heartbeat_age_seconds": seconds} for name, seconds in alive],
         },
         "engines": {
-            engine: {"ok": ok, "checked_seconds_ago": seconds, "detail": detail}
+            engine: {"ok": ok, "checked_seconds_ago": seconds, "detail": detail, "proofs": proofs.get(engine, {})}
             for engine, ok, seconds, detail in observations.engines(opened)
         },
         "backlog": {"signals": waiting, "oldest_age_seconds": age},

@@ -65,6 +65,12 @@ _WORKERS = f"""
 _ENGINES = """
     SELECT engine, ok, extract(epoch FROM clock_timestamp() - checked_at)::float, detail FROM engine_health ORDER BY engine
 """
+# served by proofs_newest
+_PROOFS = """
+    SELECT DISTINCT ON (engine, capability) engine, capability, claimed, proved,
+           extract(epoch FROM clock_timestamp() - checked_at)::float
+      FROM engine_proofs ORDER BY engine, capability, checked_at DESC, id DESC
+"""
 
 
 class Unready(Exception):
@@ -120,6 +126,14 @@ def workers(opened: "psycopg.Connection[TupleRow]") -> list[tuple[str, float]]:
 def engines(opened: "psycopg.Connection[TupleRow]") -> list[tuple[str, bool, float, str]]:
     """Return each engine's newest probe: engine, ok, its age in seconds, detail."""
     return [(engine, ok, age, detail) for engine, ok, age, detail in rows(opened, _ENGINES)]
+
+
+def proofs(opened: "psycopg.Connection[TupleRow]") -> dict[str, dict[str, Any]]:
+    """Return the newest proof of each engine's capabilities, under its engine and its name."""
+    found: dict[str, dict[str, Any]] = {}
+    for engine, capability, claimed, proved, age in rows(opened, _PROOFS):
+        found.setdefault(engine, {})[capability] = {"claimed": claimed, "proved": proved, "age_seconds": age}
+    return found
 
 
 def estimated_rows(opened: "psycopg.Connection[TupleRow]", table: str) -> int:

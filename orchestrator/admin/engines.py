@@ -12,7 +12,7 @@ from orchestrator.admin.inspection import InspectionAdmin
 from orchestrator.admin.trades import contract_name
 from orchestrator.display import NOTHING, follow, label, link
 from orchestrator.domain.vocabulary import EventType
-from orchestrator.models import EngineCall, EngineEvent, EngineHealth, Recommendation, WorkerHeartbeat
+from orchestrator.models import EngineCall, EngineEvent, EngineHealth, EngineProof, Recommendation, WorkerHeartbeat
 
 
 @admin.register(EngineCall)
@@ -120,6 +120,21 @@ class EngineHealthAdmin(InspectionAdmin):
     @admin.display(description="last probe", ordering="ok")
     def state(self, health: EngineHealth) -> SafeString:
         return label("available" if health.ok else "unavailable")
+
+
+@admin.register(EngineProof)
+class EngineProofAdmin(InspectionAdmin):
+    list_display = (when("checked_at"), word("engine"), "capability", "verdict", "claimed", text("detail"))
+    list_filter = ("engine", "capability", "proved", "claimed", "checked_at")
+    search_fields = ("engine", "capability", "address")
+    fieldsets = (
+        ("Proof", {"fields": ("engine", "capability", "verdict", "claimed", "checked_at", "address", "id")}),
+        ("What was seen", {"fields": ("detail",)}),
+    )
+
+    @admin.display(description="verdict", ordering="proved")
+    def verdict(self, proof: EngineProof) -> SafeString:
+        return label({True: "proved", False: "refuted", None: "not judged"}[proof.proved])
 
 
 @admin.register(WorkerHeartbeat)

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 
 from config.environment import EngineSettings
-from orchestrator.engine_check import Result, check_engine
+from orchestrator.engine_check import Result, check_engine, make_trial
 from orchestrator.engines.connect import connect
 from orchestrator.engines.protocol import Operation, Request
 
@@ -80,7 +80,7 @@ def documented_engine(tmp_path: Path) -> Iterator[EngineSettings]:
 
 
 def test_the_complete_engine_of_the_page_keeps_the_contract(documented_engine: EngineSettings) -> None:
-    findings = asyncio.run(check_engine(documented_engine))
+    findings = asyncio.run(check_engine(documented_engine, make_trial()))
     assert findings
     assert [finding for finding in findings if finding.result is not Result.HELD] == []
 
