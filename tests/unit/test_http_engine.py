@@ -295,11 +295,15 @@ def test_closing_does_not_wait_for_what_is_in_flight(engine_a: EngineServer, eng
 
 
 def test_the_age_of_an_answer_is_counted_from_its_arrival(engine_a: EngineServer, engine_b: EngineServer) -> None:
+    engine_a.will(HEALTH, Behaviour(delay_seconds=0.6))
+
     def wait(dispatcher: Dispatcher) -> list[Answered]:
         dispatcher.ask("health", Name.A, Request(Operation.HEALTH), timeout=5)
-        engine_a.wait_for(HEALTH)
-        time.sleep(0.4)
-        return answers(dispatcher, 1)
+        found = answers(dispatcher, 1)
+        assert found[0].seconds_ago() < 0.4
+        time.sleep(0.5)
+        assert 0.5 <= found[0].seconds_ago() < 2
+        return found
 
     [found] = dispatching({"A": engine_a.settings(), "B": engine_b.settings()}, wait)
-    assert 0.2 < found.seconds_ago() < 2
+    assert 0.6 <= found.latency < 2
