@@ -230,7 +230,7 @@ def _effects_of_executed(incident: Incident) -> list[str]:
         f"That trade leads the experiment: {followers or 'no other trade'} will exit with it."
         if followers
         else "That trade leads the experiment; nothing follows it at the moment.",
-        _waiting_exits(permit),
+        *_waiting_exits(permit),
         "Nothing is sent to the engine. If it reports the same fill later, nothing changes; if it reports another, yours "
         "stands and a new incident tells of it.",
     ]
@@ -244,19 +244,19 @@ def _effects_of_not_executed(incident: Incident) -> list[str]:
         f"The twin of engine {permit.engine} counts as its shadow trade from then on, and the engine is told to follow it."
         if has_twin
         else "Nothing of it is followed any more.",
-        _waiting_exits(permit),
+        *_waiting_exits(permit),
         "If the engine did execute and says so later, that trade is recorded as an unauthorised one, with a CRITICAL "
         "incident. So be sure: look at the broker, not only at the engine.",
     ]
 
 
-def _waiting_exits(permit: ExecutionPermit) -> str:
+def _waiting_exits(permit: ExecutionPermit) -> list[str]:
     waiting = EngineEvent.objects.filter(
         experiment_id=permit.experiment_id, type=EventType.TRADE_EXITED, verdict=Verdict.WAITING
     ).count()
     if not waiting:
-        return "No exit waits for this decision."
-    return f"{waiting} exit{' waits' if waiting == 1 else 's wait'} in the inbox for this decision and will be applied then."
+        return []
+    return [f"{waiting} exit{' waits' if waiting == 1 else 's wait'} in the inbox for this and will be applied then."]
 
 
 def _followers(permit: ExecutionPermit) -> str:

@@ -84,7 +84,7 @@ class Reader:
         try:
             return read(str(self._given.get(name) or "").strip())
         except (ValueError, UnreadableAmount) as error:
-            sentence = str(error)
+            sentence = str(error).replace(" is ''; accepted", " is missing; accepted")
             self._problems[name] = f"{sentence[0].upper()}{sentence[1:]}."
             return fallback
 

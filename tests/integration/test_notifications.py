@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import override_settings
 from environ import Env
@@ -303,6 +304,15 @@ def test_the_workers_loop_does_not_wait_for_a_slow_receiver(receiver: Receiver) 
     assert IncidentNotification.objects.get().sent_at is not None
     assert notifier.send_notifications() == 0
     assert len(receiver.posts) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_worker_tells_operators_of_what_it_finds(receiver: Receiver) -> None:
+    incident = trouble()
+    call_command("run_orchestrator", "--once")
+    [(_, body)] = receiver.posts
+    assert body["incident"]["incident_id"] == str(incident.pk)
+    assert IncidentNotification.objects.get().sent_at is not None
 
 
 # Settings

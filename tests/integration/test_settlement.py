@@ -188,7 +188,7 @@ def test_the_engines_own_word_goes_first_when_it_has_just_come() -> None:
     [
         ("price", "NaN", "The price is 'NaN'; accepted is a finite decimal number of at least 0"),
         ("price", "-1", "The price is '-1'; accepted"),
-        ("price", "", "The price is ''; accepted"),
+        ("price", "", "The price is missing; accepted"),
         ("price", "1e400", "The price is '1e400'; accepted"),
         ("price", "4,40", "The price is '4,40'; accepted"),
         ("quantity", "0", "The quantity is '0'; accepted is a finite decimal number above 0"),
