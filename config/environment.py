@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -21,6 +22,16 @@ SECRET_KEY_FEWEST_CHARACTERS = 5  # different ones; Django's own check asks for 
 SIGNING_SECRET_BYTES = range(24, 65)  # Standard Webhooks
 PYTHON_URL_PARTS = 3
 ENGINE_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+
+
+class PlainEnv(Env):
+    """The environment, taken at its word: a password that begins with a dollar sign is no reference to another variable."""
+
+    def str(self, var: Any, default: Any = Env.NOTSET, multiline: Any = False) -> Any:
+        """Return the value of ``var`` to the letter, or ``default``."""
+        if var not in self.ENVIRON and default is Env.NOTSET:
+            raise ImproperlyConfigured(f"{var} is not set.")
+        return self.ENVIRON.get(var, default)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from pathlib import Path
 from urllib.parse import quote
 
-import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config.database import database_settings
 from config.environment import (
     APP_MODES,
+    PlainEnv,
     read_bool,
     read_choice,
     read_engine,
@@ -26,7 +26,7 @@ from config.redaction import hide
 from config.telling import check_encryption, read_emails, read_webhook_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = PlainEnv()
 
 # What belongs to this installation: generated credentials, logs of the processes that quickstart starts, ledgers.
 RUN_DIR = Path(env.str("RUN_DIR", default="") or BASE_DIR / ".run").expanduser().absolute()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from config.database import database_settings
 from config.environment import (
+    PlainEnv,
     read_bool,
     read_choice,
     read_engine,
@@ -30,7 +31,7 @@ LONG_KEY = "a-key-that-is-long-enough-for-real-money-0123456789-xyz"
 
 def environment(**values: str) -> Env:
     """Return an environment that holds ``values`` and nothing else."""
-    env = Env()
+    env = PlainEnv()
     env.ENVIRON = dict(values)
     return env
 
@@ -209,3 +210,7 @@ def test_no_command_starts_with_a_senseless_setting(name: str, value: str, tmp_p
     assert done.stderr.startswith(name)
     assert "Accepted" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_password_that_begins_with_a_dollar_sign_is_no_reference() -> None:
+    assert environment(ADMIN_PASSWORD="$ecret", ecret="another").str("ADMIN_PASSWORD", default="") == "$ecret"

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from environ import Env
 
+from config.environment import PlainEnv
 from orchestrator.engines.reference.ledger import LedgerUnavailable
 from orchestrator.engines.reference.profiles import PROFILES
 from orchestrator.engines.reference.running import RunSettings, run_engine
@@ -65,7 +65,7 @@ def _orchestrator_url() -> str:
 
     :raises CommandError: when it is not a usable address.
     """
-    url: str = Env().str("ORCHESTRATOR_URL", default=DEFAULT_ORCHESTRATOR_URL)
+    url: str = PlainEnv().str("ORCHESTRATOR_URL", default=DEFAULT_ORCHESTRATOR_URL)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
