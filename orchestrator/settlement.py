@@ -115,6 +115,15 @@ def choice_named(incident: Incident, name: str) -> Choice:
     raise NotPossible("This incident cannot be settled in that way.")
 
 
+def check_possible(incident: Incident, choice: Choice) -> None:
+    """Tell whether the choice can be made now, whatever the operator will say.
+
+    :raises AlreadySettled: saying who did what.
+    :raises NotPossible: saying why not.
+    """
+    _check_possible(incident, choice, at=database_clock())
+
+
 def check(incident: Incident, choice: Choice, *, given: Mapping[str, str]) -> None:
     """Read what the operator said, without any effect.
 
@@ -170,11 +179,15 @@ def _locked(incident_id: UUID) -> Incident:
     return Incident.objects.select_for_update(of=("self",), no_key=True).get(pk=incident_id)
 
 
-def _read(incident: Incident, choice: Choice, given: Mapping[str, str], *, at: datetime) -> tuple[Any, str]:
+def _check_possible(incident: Incident, choice: Choice, *, at: datetime) -> None:
     if incident.resolved_at is not None:
         raise AlreadySettled(how_settled(incident))
     if refusal := choice.refusal(incident, at):
         raise NotPossible(refusal)
+
+
+def _read(incident: Incident, choice: Choice, given: Mapping[str, str], *, at: datetime) -> tuple[Any, str]:
+    _check_possible(incident, choice, at=at)
     problems: dict[str, str] = {}
     values, reason = None, ""
     try:

@@ -86,9 +86,9 @@ class IncidentAdmin(InspectionAdmin):
 
     def settle(self, request: HttpRequest, incident_id: UUID, choice: str) -> HttpResponse:
         """Settle one incident; who may not see it does not learn that it exists."""
-        incident = get_object_or_404(Incident.objects.select_related(*self.list_select_related), pk=incident_id)
-        if not self.has_view_permission(request, incident):
+        if not self.has_view_permission(request):
             raise PermissionDenied
+        incident = get_object_or_404(Incident.objects.select_related(*self.list_select_related), pk=incident_id)
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
         request.current_app = self.admin_site.name
         return settle_incident(request, incident, name=choice, context=context)

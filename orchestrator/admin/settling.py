@@ -21,6 +21,7 @@ from orchestrator.settlement import (
     Field,
     NotPossible,
     check,
+    check_possible,
     choice_named,
     settle,
 )
@@ -66,6 +67,7 @@ def settle_incident(request: HttpRequest, incident: Incident, *, name: str, cont
     form = SettlementForm(choice, request.POST if request.method == "POST" else None)
     is_confirming = False
     try:
+        check_possible(incident, choice)
         if request.method == "POST" and form.is_valid():
             if "confirmed" in request.POST:
                 recorded = settle(incident.pk, name, given=form.said(), by=request.user.get_username())

@@ -13,13 +13,14 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from orchestrator.domain.execution import Fill, Filled
 from orchestrator.domain.settling import UnusableInput
 from orchestrator.domain.vocabulary import Engine, IncidentKind
 from orchestrator.events import read_event, store_event
 from orchestrator.experiments import process_signals
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit, Experiment, Incident, RealTrade, ShadowTrade
-from orchestrator.permits import doubt_silent_permits
+from orchestrator.permits import doubt_silent_permits, settle_filled
 from orchestrator.queue import claim_signals
 from orchestrator.settlement import AlreadySettled, NotPossible, choices_for, settle
 from outcomes.exits import _ask_operator
@@ -440,6 +441,27 @@ def test_of_two_operators_one_wins_and_the_other_is_told_who(turn: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("turn", range(3))
+def test_an_operator_and_the_engines_own_word_at_once_come_to_one_end(turn: int) -> None:
+    incident = unknown()
+    assert incident.permit_id is not None
+    permit_id, found = incident.permit_id, Fill("IB-7", Decimal("4.40"), now(), Decimal(2), Decimal(0))
+    told, _ = at_once(
+        lambda: settle(incident.pk, "not-executed", given={"reason": WHY}, by="ann"),
+        lambda: settle_filled(permit_id, Filled(found), by="engine A")[1],
+    )
+    permit, trade = permit_of(incident), RealTrade.objects.get()
+    if isinstance(told, str):
+        assert (permit.state, trade.authorised) == ("NOT_EXECUTED", False)
+        assert Incident.objects.unresolved().get().kind == "UNAUTHORISED_EXECUTION"
+    else:
+        assert "engine A settled it at" in str(told)
+        assert (permit.state, trade.authorised) == ("EXECUTED", True)
+        assert not Incident.objects.unresolved().exists()
+    assert violations() == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_two_operators_cannot_give_two_trades_one_reference() -> None:
     first, second = unknown(), unknown()
 
@@ -568,8 +590,10 @@ def test_too_early_is_said_on_the_page(client: Client) -> None:
     page = client.get(page_of(incident))
     assert "It is too early" in text_of(page)
     assert path_of(incident, "executed") not in page.content.decode()
+    asking = client.get(path_of(incident, "executed"), follow=True)
     response = client.post(path_of(incident, "executed"), fill() | {"confirmed": "yes"}, follow=True)
-    assert "Nothing was done. It is too early" in text_of(response)
+    for refused in (asking, response):
+        assert "Nothing was done. It is too early" in text_of(refused)
 
 
 def test_hostile_words_of_an_operator_are_shown_and_not_obeyed(client: Client) -> None:
