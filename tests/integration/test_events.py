@@ -5,18 +5,22 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from orchestrator.domain.vocabulary import Engine
-from orchestrator.events import apply_events, read_event, store_event
+from orchestrator.domain.execution import Fill, Filled
+from orchestrator.domain.vocabulary import Engine, Verdict
+from orchestrator.events import apply_events, close_event, read_event, store_event
 from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit, Experiment, Incident, RealTrade, ShadowTrade
+from orchestrator.permits import settle_filled
+from orchestrator.queue import lock_experiments
 from outcomes.exits import apply_exits
 from outcomes.models import ExitSync, RealTradeOutcome, ShadowTradeOutcome
 from tests.factories import make_recommendation, make_shadow_trade, make_terms, make_trade
@@ -332,6 +336,13 @@ class TestOrder:
         assert (event.verdict, RealTrade.objects.get().status) == ("UNMATCHED", "OPEN")
         assert Incident.objects.get().subject == f"event:{event.pk}"
 
+    def test_a_real_exit_of_the_engine_that_may_not_execute_waits_for_nothing(self) -> None:
+        permit = granted(engine="A", state="ARMED")
+        event = store(*exit_of(permit.experiment, "B", price="5.10", after=5, external_id="order-7"))
+        apply_everything()
+        event.refresh_from_db()
+        assert event.verdict == "UNMATCHED"
+
     def test_an_exit_in_the_future_is_an_incident_and_closes_nothing(self) -> None:
         trade = make_trade(experiment_of())
         event = store(*exit_of(trade.experiment, "A", price="5.10", after=3600, external_id=trade.external_id))
@@ -477,6 +488,44 @@ class TestPoison:
         statuses = [RealTrade.objects.get(pk=trade.pk).status for trade in trades]
         assert statuses == ["CLOSED", "OPEN", "CLOSED"]
         assert Incident.objects.get().experiment_id == trades[1].experiment_id
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOneAfterTheOther:
+    def test_an_exit_waits_for_whoever_has_its_experiment_in_hand(self) -> None:
+        permit = granted(engine="A", state="ARMED")
+        event = store(*exit_of(permit.experiment, "A", price="5.10", after=5, external_id="order-7"))
+        fill = Fill("order-7", Decimal("4.40"), now(), Decimal(2), Decimal("1.30"))
+        applying = threading.Thread(target=in_thread, args=(apply_exits,))
+        with transaction.atomic():
+            settle_filled(permit.pk, Filled(fill), by="engine A")
+            applying.start()
+            applying.join(0.3)
+            assert applying.is_alive()
+        applying.join(10)
+        event.refresh_from_db()
+        assert (event.verdict, event.detail) == ("APPLIED", "The lead is closed.")
+
+    def test_what_another_worker_applied_in_the_meantime_is_not_applied_again(self) -> None:
+        trade = make_trade(experiment_of())
+        event = store(*exit_of(trade.experiment, "A", price="5.10", after=3600, external_id=trade.external_id))
+        applying = threading.Thread(target=in_thread, args=(apply_exits,))
+        with transaction.atomic():
+            lock_experiments([trade.experiment_id])
+            applying.start()
+            applying.join(0.3)
+            close_event(event, Verdict.CONFLICT, "another worker said so")
+        applying.join(10)
+        event.refresh_from_db()
+        assert event.detail == "another worker said so"
+        assert Incident.objects.count() == 0
+
+
+def in_thread(action: Callable[[], object]) -> None:
+    try:
+        action()
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db(transaction=True)
