@@ -46,14 +46,14 @@ def live() -> Iterator[None]:
 def sql() -> Iterator[Callable[..., list[Any]]]:
     """Run statements in the session that the code under test uses; afterwards no session that they changed is left."""
 
-    def run(statement: str, *parameters: object) -> list[Any]:
+    def run(statement: str) -> list[Any]:
         with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
+            cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     yield run
     connection.close()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has it
 
 
 def known_as(**changes: Any) -> DatabaseIdentity:
@@ -103,7 +103,8 @@ def test_a_database_that_forgets_commits_is_refused_at_the_start(sql: Callable[.
 def test_each_setting_that_may_lose_a_commit_is_named(name: str) -> None:
     sound = read_facts()
     assert what_is_wrong(sound) == ""
-    assert what_is_wrong(replace(sound, **{name: "off"})).startswith(f"{name} is off")
+    changed: dict[str, Any] = {name: "off"}
+    assert what_is_wrong(replace(sound, **changed)).startswith(f"{name} is off")
 
 
 def test_a_standby_is_not_traded_with() -> None:

@@ -74,9 +74,10 @@ def test_a_new_constraint_on_an_old_table_takes_the_place_of_one_of_the_same_nam
         if isinstance(operation, migrations.CreateModel):
             made.add((app, name, operation.name_lower))
         elif isinstance(operation, migrations.RemoveConstraint):
-            removed.add((app, name, operation.name))
+            removed.add((app, name, operation.deconstruct()[2]["name"]))
         elif isinstance(operation, migrations.AddConstraint):
-            added.append((app, name, operation.model_name_lower, operation.constraint.name))
+            constraint = operation.deconstruct()[2]["constraint"]
+            added.append((app, name, operation.model_name_lower, constraint.name))
     alone = [one for one in added if one[:3] not in made and (one[0], one[1], one[3]) not in removed]
     assert alone == []
 

@@ -1,0 +1,185 @@
+"""One lock order: exits, events, operators, sweeps and arming on few experiments at once, and not one deadlock."""
+
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.test import override_settings
+
+from orchestrator.database_duties import note_identity
+from orchestrator.domain.vocabulary import Engine
+from orchestrator.events import apply_events, read_event, store_event
+from orchestrator.models import ExecutionPermit, Experiment, Incident
+from orchestrator.permits import doubt_silent_permits, settle_not_executed, void_expired_permits
+from orchestrator.queue import arm_permits, claim_unsettled, lock_experiments
+from orchestrator.revisions import current_revision, record_revision
+from orchestrator.settlement import choices_for, settle
+from outcomes.exits import apply_exits, price_followers, settle_late_followers
+from outcomes.expiry import report_expired_trades
+from tests.factories import CONDITIONS, make_recommendation, make_shadow_trade
+from tests.protocol_steps import experiment_of, granted, now
+from tests.working import in_threads
+
+THREADS = 8
+ROUNDS = 5
+SECONDS_A_ROUND = 2.0
+FEW = 4
+
+pytestmark = pytest.mark.django_db(transaction=True)
+numbers = itertools.count()
+
+
+def deadlocks() -> int:
+    """Return how many deadlocks the server has ended in this database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot(), pg_stat_force_next_flush()")
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+def few_experiments() -> list[Experiment]:
+    """Write experiments with a permit to send, or one that was sent and is not known of, and a shadow beside it."""
+    made = []
+    for number in range(FEW):
+        experiment = experiment_of("ENGINE_A_PRIMARY")
+        make_recommendation(experiment, "B")
+        make_shadow_trade(experiment, "B")
+        granted(experiment=experiment, state=("GRANTED", "UNKNOWN", "ARMED")[number % 3], seconds=1.0)
+        made.append(experiment)
+    return made
+
+
+def tell(engine: str, kind: str, data: Mapping[str, object]) -> None:
+    body = json.dumps({"type": kind, "data": data}).encode()
+    store_event(Engine(engine), f"msg_{next(numbers)}", read_event(body))
+
+
+def actions(experiments: list[Experiment], order: int) -> Iterator[Callable[[], object]]:
+    """Return what one thread does, again and again, to these experiments in an order of its own."""
+    mine = experiments if order % 2 else experiments[::-1]
+    for turn in itertools.count(order):
+        experiment = mine[turn % len(mine)]
+        permit = ExecutionPermit.objects.get(experiment=experiment)
+        external_id = f"order-{experiment.pk}"
+        fill = {
+            "external_id": external_id,
+            "entry_price": "4.40",
+            "entry_time": now().isoformat(),
+            "quantity": "2",
+            "fees": "1",
+        }
+        left = {
+            "experiment_id": str(experiment.pk),
+            "exit_price": "5.10",
+            "exit_time": (now() + timedelta(seconds=1)).isoformat(),
+            "exit_reason": "target",
+            "market_conditions": CONDITIONS,
+        }
+        doings: tuple[Callable[[], object], ...] = (
+            lambda: tell("A", "execution.filled", {"permit_id": str(permit.pk), "trade": fill}),  # noqa: B023
+            lambda: tell("A", "execution.rejected", {"permit_id": str(permit.pk), "reason": "no"}),  # noqa: B023
+            lambda: tell("A", "trade.exited", left | {"trade": {"external_id": external_id}}),  # noqa: B023
+            lambda: tell("B", "trade.exited", left | {"trade": None}),  # noqa: B023
+            apply_events,
+            apply_exits,
+            price_followers,
+            settle_late_followers,
+            report_expired_trades,
+            void_expired_permits,
+            doubt_silent_permits,
+            lambda: arm_permits(Engine.A, limit=9, lease=f"worker {order}", lease_seconds=0.2),
+            lambda: claim_unsettled(
+                Engine.A,
+                limit=9,
+                lease=f"worker {order}",
+                lease_seconds=0.2,
+                queryable=True,
+                idempotent=True,
+            ),
+            lambda: settle_not_executed(permit.pk, by="engine A", reason="no"),  # noqa: B023
+            lambda: settle_something(turn),  # noqa: B023
+            lambda: record_revision({"TRADING_HALTED": turn % 2 == 0}, changed_by=f"operator {order}"),  # noqa: B023
+            note_identity,
+        )
+        start = (5 * order + turn) % len(doings)  # each thread begins with something else, each time
+        yield from doings[start:] + doings[:start]
+
+
+def settle_something(turn: int) -> None:
+    """Settle the oldest open incident in one of the ways that are offered."""
+    incident = Incident.objects.unresolved().order_by("id").first()
+    if incident is None:
+        return
+    choices = choices_for(incident)
+    typed = {"price": "4.35", "quantity": "2", "time": now().isoformat(), "reference": f"operator-{turn}"}
+    settle(incident.pk, choices[turn % len(choices)].name, given=typed | {"reason": "looked at the broker"}, by="ann")
+
+
+def hammer(experiments: list[Experiment], order: int, until: float) -> Callable[[], Counter[str]]:
+    """Return a thread's work: it tells how often it did something, and what it was refused."""
+
+    def run() -> Counter[str]:
+        told: Counter[str] = Counter()
+        for action in actions(experiments, order):
+            if time.monotonic() > until:
+                return told
+            try:
+                action()
+                told["did"] += 1
+            except OperationalError as error:
+                told[f"database: {str(error).splitlines()[0]}"] += 1
+            except Exception as error:  # noqa: BLE001 - a refusal is an answer; what counts here are the locks
+                told[f"refused: {type(error).__name__}"] += 1
+        return told
+
+    return run
+
+
+@override_settings(QUIET_PERIOD_SECONDS=0.0, CLOCK_MARGIN_SECONDS=0.0)
+def test_nothing_ever_waits_in_a_circle() -> None:
+    current_revision()
+    before = deadlocks()
+    told: Counter[str] = Counter()
+    for _ in range(ROUNDS):
+        experiments = few_experiments()
+        until = time.monotonic() + SECONDS_A_ROUND
+        for counted in in_threads(*[hammer(experiments, order, until) for order in range(THREADS)]):
+            assert isinstance(counted, Counter)
+            told.update(counted)
+    assert deadlocks() == before
+    assert [words for words in told if words.startswith("database: ")] == []
+    assert told["did"] > 60, told
+    ends = set(ExecutionPermit.objects.values_list("state", flat=True))
+    assert ends & {"EXECUTED", "NOT_EXECUTED"}, (ends, told)
+
+
+def test_a_deadlock_would_be_counted() -> None:
+    """The instrument itself: two that take the same locks in opposite orders are told apart, and counted."""
+    first, second = few_experiments()[:2]
+    before = deadlocks()
+    met = threading.Barrier(2)
+
+    def take(one: Experiment, other: Experiment) -> Callable[[], str]:
+        def run() -> str:
+            try:
+                with transaction.atomic():
+                    lock_experiments([one.pk])
+                    met.wait(timeout=10)
+                    lock_experiments([other.pk])
+            except OperationalError as error:
+                return str(error).splitlines()[0]
+            return ""
+
+        return run
+
+    assert sorted(map(str, in_threads(take(first, second), take(second, first)))) == ["", "deadlock detected"]
+    until = time.monotonic() + 10
+    while deadlocks() == before and time.monotonic() < until:
+        time.sleep(0.1)
+    assert deadlocks() == before + 1
