@@ -166,7 +166,7 @@ def test_only_a_halt_waits(engine: TimedEngine) -> None:
 @pytest.mark.requirement("3.4")
 def test_no_order_reaches_the_engine_after_the_commit_of_a_halt_however_often(engine: TimedEngine) -> None:
     """Three workers arm and send as fast as they can while an operator halts and goes on, again and again."""
-    rounds, per_round = 6, 12
+    rounds, per_round = 4, 12
     halted: list[tuple[float, float]] = []
     over = threading.Event()
 
