@@ -10,7 +10,7 @@ WORDS: Mapping[IncidentKind, tuple[str, str]] = {
     IncidentKind.UNKNOWN_EXECUTION: (
         "The order left for the engine and no usable answer came back: it may or may not have been executed. "
         "It is never sent again on a guess.",
-        "Look for the permit id at the engine or the broker. The engine's own word, whenever it comes, settles this.",
+        "Look for the permit id at the engine or the broker. The engine's own word settles this, whenever it comes; or yours.",
     ),
     IncidentKind.UNAUTHORISED_EXECUTION: (
         "An engine reported a real fill for which it held no permit. The trade is stored as what it is.",
