@@ -12,8 +12,9 @@ MAY_MAKE_TOKENS = {"webhooks/services.py", "orchestrator/engine_check.py"}  # of
 NETWORK = {"httpx2", "httpx", "requests", "aiohttp", "urllib3", "http.client", "urllib.request", "websockets", "ftplib"}
 MODELS = {"openai", "anthropic", "google.generativeai", "langchain", "litellm", "transformers", "torch", "sklearn"}
 MARKETS = {"yfinance", "ccxt", "talib", "pandas_ta", "pandas", "numpy", "scipy", "alpaca", "ib_insync", "QuantLib"}
-# Only these speak with anybody: the client of the engines, and the sender of sample alerts, which is a client itself.
-MAY_SPEAK = {"orchestrator/engines/http.py", "webhooks/sending.py"}
+# Only these speak with anybody: the client of the engines, what tells operators of incidents, and the sender of sample
+# alerts, which is a client itself.
+MAY_SPEAK = {"orchestrator/engines/http.py", "orchestrator/notifications.py", "webhooks/sending.py"}
 
 
 def own_files() -> Iterator[Path]:
@@ -50,7 +51,7 @@ def test_nothing_is_left_to_chance_asked_of_a_language_model_or_fetched_from_a_m
 
 
 @pytest.mark.requirement("6.3", "7.1", "8.4")
-def test_only_the_client_of_the_engines_speaks_with_anybody() -> None:
+def test_only_engines_and_operators_are_spoken_with() -> None:
     speaking = {path.relative_to(ROOT).as_posix() for path in FILES if imported(path) & NETWORK}
     assert speaking == MAY_SPEAK
 
