@@ -31,7 +31,7 @@ def operations() -> Iterator[tuple[str, str, Operation]]:
                 yield app, name, operation
 
 
-def why_not(operation: Operation) -> str:  # noqa: PLR0911 - one return per kind of operation
+def why_not(operation: Operation) -> str:
     """Return why old code could not live with an operation, empty when it can."""
     if isinstance(operation, ADDING) or type(operation).__module__.startswith("pgtrigger."):
         return ""
