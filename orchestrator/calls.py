@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 ASK_AGAIN_SECONDS = 2.0
 NOT_OFFERED = (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED)
-TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class EngineFailed(Exception):
@@ -157,7 +156,7 @@ def _record_status(call: EngineCall, reply: Reply, *, latency: float) -> None:
         put_back_call(
             call, state=CallState.ACCEPTED, wait_seconds=_ask_again(call), error=f"asked again, status {reply.status}"
         )
-    elif _may_pass(reply.status):
+    elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _try_again(call, _status(reply), latency=latency)
     else:
         _fail([call], str(_status(reply)))
@@ -169,15 +168,10 @@ def _record_told(call: EngineCall, reply: Reply, *, latency: float) -> None:
         end_call(call, response=printable(reply.body), latency=latency)
     elif reply.status in NOT_OFFERED:
         _fail([call], f"not offered: status {reply.status}")
-    elif _may_pass(reply.status):
+    elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _try_again(call, _status(reply), latency=latency)
     else:
         _fail([call], str(_status(reply)))
-
-
-def _may_pass(status: int) -> bool:
-    """Tell whether the same question may be answered later."""
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in TRY_AGAIN
 
 
 def _status(reply: Reply) -> EngineFailed:
