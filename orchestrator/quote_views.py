@@ -5,6 +5,7 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import TokenAuthentication
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -47,6 +48,7 @@ class QuotesView(APIView):
     stored before, which stands. Contradictions beside new quotes are counted in the answer. 400, 413: nothing was stored.
     """
 
+    authentication_classes = (TokenAuthentication,)  # a session is for looking: a viewer pushes nothing
     parser_classes = (StrictJsonParser,)
 
     @extend_schema(request=OpenApiTypes.OBJECT, responses={(201, "application/json"): OpenApiTypes.OBJECT})

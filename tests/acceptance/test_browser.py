@@ -218,6 +218,31 @@ def test_the_overview_fetches_the_comparison_after_it_is_shown(visit: Callable[.
     expect(page.locator("#comparison")).not_to_contain_text("could not be read")
 
 
+def test_the_description_of_the_api_is_drawn_although_no_script_may_stand_in_the_page(
+    visit: Callable[..., Visit],
+) -> None:
+    page = visit(signed_in=False).open(reverse("docs"))
+    expect(page.get_by_role("heading", name="Trading orchestrator")).to_be_visible()
+    expect(page.locator(".opblock").first).to_be_visible()
+
+
+def test_a_script_in_a_page_would_not_run(visit: Callable[..., Visit]) -> None:
+    window = visit()
+    page = window.open(reverse("admin:index"))
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.wasRun = true";
+            document.body.append(script);
+            document.body.insertAdjacentHTML("beforeend", '<img src="/static/orchestrator/icon.svg" onload="window.wasRun = true">');
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.wasRun === undefined")
+    assert any("Content Security Policy" in trouble for trouble in window.troubles)
+    window.troubles.clear()
+
+
 def test_markup_in_an_alert_stays_text(visit: Callable[..., Visit]) -> None:
     hostile = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
     experiment = make_experiment(signal=make_signal(symbol="<b>X</b>", payload={"note": hostile}, source=hostile))

@@ -6,7 +6,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import reverse
 
-from orchestrator.models import PolicyRevision
+from orchestrator.models import MarketQuote, PolicyRevision
 from orchestrator.revisions import current_revision
 from orchestrator.roles import OPERATOR, POLICY_MANAGER, VIEWER, make_roles
 from tests.factories import make_incident, make_source
@@ -100,6 +100,14 @@ def test_only_an_operator_settles_incidents_and_manages_sources(role: str, may: 
     assert (client.get("/admin/webhooks/alertsource/add/").status_code == 200) == may
     incident = make_incident(severity="LOW")
     assert client.get(page_of(incident)).status_code == 200
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_session_of_any_role_pushes_no_quotes(role: str) -> None:
+    quote = {"symbol": "SPY", "quoted_at": "2026-03-02T14:30:00Z", "price": "589.12"}
+    answer = signed_in(role).post("/api/v1/quotes/", quote, content_type="application/json")
+    assert answer.status_code == 401
+    assert not MarketQuote.objects.exists()
 
 
 def test_two_roles_may_do_what_each_may() -> None:

@@ -18,7 +18,9 @@ from config.environment import (
     read_bool,
     read_choice,
     read_engine,
+    read_engine_hosts,
     read_int,
+    read_networks,
     read_seconds,
     read_secret_key,
     read_token,
@@ -214,3 +216,58 @@ def test_no_command_starts_with_a_senseless_setting(name: str, value: str, tmp_p
 
 def test_a_password_that_begins_with_a_dollar_sign_is_no_reference() -> None:
     assert environment(ADMIN_PASSWORD="$ecret", ecret="another").str("ADMIN_PASSWORD", default="") == "$ecret"
+
+
+LIVE_HTTP = "http://10.0.0.5:8101"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "fine"),
+    [
+        ("https://engine.example.com", "", True),
+        ("http://127.0.0.1:8101", "", True),
+        ("http://localhost:8101", "", True),
+        ("http://[::1]:8101", "", True),
+        ("python:package.module:factory", "", True),
+        (LIVE_HTTP, "", False),
+        ("http://localhost.example.com", "", False),
+        ("http://127.0.0.1.example.com", "", False),
+        (LIVE_HTTP, "10.0.0.5", False),
+        (LIVE_HTTP, "https://10.0.0.5", False),
+        (LIVE_HTTP, "http://10.0.0.5", True),
+        ("https://engine.example.com", "other.example.com", False),
+        ("https://engine.example.com:8443/a", "other.example.com, Engine.example.com", True),
+        ("https://engine.example.com", "http://engine.example.com", False),
+        ("http://127.0.0.1:8101", "engine.example.com", False),
+        ("http://[::1]:8101", "[::1]", True),
+    ],
+)
+def test_real_money_goes_to_named_places_over_a_wire_that_nobody_reads(url: str, allowed: str, fine: bool) -> None:
+    env = environment(ENGINE_A_URL=url, ENGINE_A_SECRET=SECRET, ENGINE_ALLOWED_HOSTS=allowed)
+    hosts = read_engine_hosts(env)
+    if fine:
+        assert read_engine(env, "A", app_mode="LIVE", allowed_hosts=hosts).url == url
+    else:
+        with pytest.raises(ImproperlyConfigured, match="ENGINE_A_URL"):
+            read_engine(env, "A", app_mode="LIVE", allowed_hosts=hosts)
+
+
+def test_on_paper_plain_http_is_fine() -> None:
+    assert read_engine(environment(ENGINE_A_URL=LIVE_HTTP, ENGINE_A_SECRET=SECRET), "A").url == LIVE_HTTP
+
+
+@pytest.mark.parametrize("found", ["http://", "ftp://a", "a:80", "a/b", "*", "http://a@b"])
+def test_a_place_that_is_no_host_is_refused(found: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="ENGINE_ALLOWED_HOSTS"):
+        read_engine_hosts(environment(ENGINE_ALLOWED_HOSTS=found))
+
+
+@pytest.mark.parametrize("found", ["nginx", "*", "10.0.0.0/99", "127.0.0.1:80"])
+def test_a_proxy_that_is_no_address_is_refused(found: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES"):
+        read_networks(environment(TRUSTED_PROXIES=found), "TRUSTED_PROXIES")
+
+
+def test_a_secret_of_an_engine_is_not_in_its_description() -> None:
+    engine = read_engine(environment(ENGINE_A_URL="http://127.0.0.1:8101", ENGINE_A_SECRET=SECRET), "A")
+    assert SECRET not in repr(engine)
