@@ -24,7 +24,7 @@ PYTHON_URL_PARTS = 3
 ENGINE_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
-class PlainEnv(Env):
+class PlainEnv(Env):  # type: ignore[misc]  # environ has no types
     """The environment, taken at its word: a password that begins with a dollar sign is no reference to another variable."""
 
     def str(self, var: Any, default: Any = Env.NOTSET, multiline: Any = False) -> Any:
