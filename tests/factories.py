@@ -25,6 +25,7 @@ from orchestrator.models import (
     EngineCall,
     EngineEvent,
     EngineHealth,
+    EngineProof,
     ExecutionPermit,
     ExecutionPolicy,
     Experiment,
@@ -137,6 +138,11 @@ def make_revision(**overrides: Any) -> PolicyRevision:
 def make_health(engine: str, **overrides: Any) -> EngineHealth:
     fields = {"ok": True, "detail": "", "checked_at": datetime.now(UTC)}
     return EngineHealth.objects.update_or_create(engine=engine, defaults=fields | overrides)[0]
+
+
+def make_proof(engine: str, **overrides: Any) -> EngineProof:
+    fields: dict[str, Any] = {"engine": engine, "capability": "IDEMPOTENT", "claimed": True, "proved": True}
+    return EngineProof.objects.create(**(fields | overrides))
 
 
 def make_heartbeat(**overrides: Any) -> WorkerHeartbeat:

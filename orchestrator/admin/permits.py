@@ -8,6 +8,8 @@ from orchestrator.admin.inspection import InspectionAdmin
 from orchestrator.display import follow, link
 from orchestrator.models import ExecutionPermit
 
+COURSE = ("granted_at", "armed_at", "may_send_until", "accepted_at", "resolved_at", "resolved_by", "detail")
+
 
 @admin.register(ExecutionPermit)
 class ExecutionPermitAdmin(InspectionAdmin):
@@ -28,7 +30,7 @@ class ExecutionPermitAdmin(InspectionAdmin):
     search_help_text = "Permit, experiment or signal id, or symbol"
     fieldsets = (
         ("Authorisation", {"fields": ("permit_id", "experiment", "engine", "state", "not_after", "real_trade")}),
-        ("Course", {"fields": ("granted_at", "armed_at", "accepted_at", "resolved_at", "resolved_by", "detail")}),
+        ("Course", {"fields": COURSE}),
         ("Queue", {"fields": ("attempts", "next_attempt_at", "lease", "lease_expires_at", "fence")}),
     )
 

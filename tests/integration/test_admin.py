@@ -30,6 +30,7 @@ from tests.factories import (
     make_incident,
     make_outcome,
     make_permit,
+    make_proof,
     make_quote,
     make_recommendation,
     make_shadow_trade,
@@ -203,13 +204,14 @@ def test_markup_in_an_alert_or_an_answer_is_shown_and_never_obeyed(admin_client:
 def test_every_column_of_a_table_can_be_seen(admin_client: Client, model: type[models.Model]) -> None:
     tell_whole_story()
     make_health("A")
+    make_proof("A")
     make_heartbeat()
     response = admin_client.get(page_of(model._default_manager.all()[0]))
     assert response.status_code == 200
     if model is Experiment:
         return
     titles = {name.replace(" ", "_") for _, facts in response.context["sections"] for name, _ in facts}
-    renamed = {"pnl": "P&L", "ok": "last_probe", "detail": "detail", "lead_trade_id": "lead_trade"}
+    renamed = {"pnl": "P&L", "ok": "last_probe", "proved": "verdict", "detail": "detail", "lead_trade_id": "lead_trade"}
     renamed |= {"lead_is_real": "kind", "signal": "signal", "authorised": "authorised", "latency": "took"}
     for field in model._meta.concrete_fields:
         known = {field.verbose_name.replace(" ", "_"), renamed.get(field.name, field.name).replace(" ", "_")}
@@ -409,6 +411,7 @@ def test_a_filter_narrows_the_list(admin_client: Client) -> None:
 def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, model: type[models.Model]) -> None:
     tell_whole_story()
     make_health("A")
+    make_proof("A")
     make_heartbeat()
     row = model._default_manager.all()[0]
     add = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")

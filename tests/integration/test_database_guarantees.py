@@ -70,7 +70,7 @@ MAY_CHANGE: dict[type[Model], set[str] | None] = {
     EngineEvent: {"applied_at", "verdict", "detail"},
     ExecutionPermit: {
         "state", "attempts", "lease", "lease_expires_at", "fence", "next_attempt_at", "armed_at", "accepted_at",
-        "resolved_at", "resolved_by", "detail",
+        "may_send_until", "resolved_at", "resolved_by", "detail",
     },
     RealTrade: {"status"},
     ShadowTrade: {"status", "own_exit_price", "own_exit_time", "own_exit_reason"},
