@@ -569,7 +569,7 @@ def test_the_orchestrators_last_word_is_recorded_and_not_asked_for_again(
 def test_what_is_not_signed_is_refused(start: Start) -> None:
     engine, body = start("B", "--delay", "0"), question()
     key = json.loads(body)["experiment_id"]
-    assert engine.send("GET", "/health").json() == {"status": "ok"}
+    assert engine.send("GET", "/health").json() == {"status": "ok", "app_mode": "PAPER"}
     assert engine.send("GET", "/health", secret=OTHER_SECRET).status_code == 401
     refused = [
         engine.send("POST", "/recommendations", body, secret=OTHER_SECRET, idempotency_key=key),
