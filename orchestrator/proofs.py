@@ -24,6 +24,10 @@ CHECKS: Mapping[Capability, tuple[Check, ...]] = {
 }
 
 
+# what an engine's settings claim must be proved; what everybody claims may merely not have been refuted
+CLAIMED_BY_SETTINGS = frozenset({Capability.IDEMPOTENT, Capability.QUERYABLE, Capability.HONOURS_NOT_AFTER})
+
+
 def claims_of(engine: EngineSettings) -> frozenset[Capability]:
     """Return what an engine's settings claim for it, and what everybody claims who speaks the contract."""
     claims = {Capability.ECHOES_HASH, Capability.ANSWERS_IN_TIME}
@@ -66,19 +70,22 @@ def newest_proofs(engine: Engine) -> dict[Capability, EngineProof]:
 def what_is_unproved(engine: Engine) -> str:
     """Return why an engine may not be used with real money, with what to do about it; empty when it may.
 
-    A proof that is older than ENGINE_PROOF_MAX_AGE_DAYS counts as never made.
+    What its settings claim must be proved, and a proof older than ENGINE_PROOF_MAX_AGE_DAYS counts as never made. The
+    rest of the contract is taken on trust until a check refutes it: an engine that claims nothing needs no check.
     """
     proofs = newest_proofs(engine)
     oldest = database_clock() - timedelta(days=settings.ENGINE_PROOF_MAX_AGE_DAYS)
     reasons = []
     for capability in sorted(claims_of(settings.ENGINES[engine])):
         proof = proofs.get(capability)
-        if proof is None:
+        if proof is not None and proof.proved is False:
+            reasons.append(f"{capability} was refuted on {proof.checked_at:%Y-%m-%d}")
+        elif capability not in CLAIMED_BY_SETTINGS:
+            continue
+        elif proof is None:
             reasons.append(f"{capability} was never checked")
         elif proof.proved is None:
             reasons.append(f"{capability} could not be judged ({proof.detail[:100]})")
-        elif not proof.proved:
-            reasons.append(f"{capability} was refuted on {proof.checked_at:%Y-%m-%d}")
         elif proof.checked_at < oldest:
             reasons.append(f"the proof of {capability} of {proof.checked_at:%Y-%m-%d} is too old")
     if not reasons:

@@ -157,7 +157,9 @@ def test_what_may_pass_is_tried_again_after_a_growing_pause(outcome: Any, log_li
     assert all(line["error_type"] and line["error_message"] and line["stack"] for line in failed)
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 400, 401, 403, 404, 405, 409, 408, 413, 418, 422, 425, 429])
+@pytest.mark.parametrize(
+    "status", [201, 204, 301, 302, 307, 400, 401, 403, 404, 405, 409, 408, 413, 418, 422, 425, 429]
+)
 def test_every_other_answer_ends_the_call_with_the_reason(status: int) -> None:
     asked()
     [call] = claim("A")

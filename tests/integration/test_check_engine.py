@@ -303,6 +303,16 @@ def test_an_engine_that_was_never_checked_is_unavailable_with_real_money(live: E
         assert probe().ok
 
 
+def test_an_engine_that_claims_nothing_needs_no_check_unless_one_refuted_it(live: EngineServer) -> None:
+    with override_settings(ENGINES={"A": live.settings(), "B": live.settings(url="")}):
+        assert (probe().ok, probe().detail) == (True, "")
+        live.always(HEALTH, Behaviour(changes={"app_mode": "PAPER"}))
+        live.always(RECOMMEND, Behaviour(changes={"input_hash": "0" * 64}))
+        with pytest.raises(CommandError):
+            call_command("check_engine", "A", stdout=StringIO())
+        assert "ECHOES_HASH was refuted" in probe().detail
+
+
 def test_a_checked_engine_is_available_with_real_money_until_its_proofs_are_too_old(live: EngineServer) -> None:
     call_command("check_engine", "A", stdout=StringIO())
     assert (probe().ok, probe().detail) == (True, "")
