@@ -43,6 +43,9 @@ def database_settings(env: Env, *, base_dir: Path) -> dict[str, Any]:
             "min_size": 1,
             "max_size": read_int(env, "DATABASE_POOL_SIZE", default=20, lowest=1, highest=1000),
             "timeout": WAIT_FOR_CONNECTION_SECONDS,
+            # While one attempt to connect rests, no other is made, and its rests double: an outage of a minute would be
+            # followed by half a minute without a connection. Given up soon, the next request tries at once.
+            "reconnect_timeout": 1.0,
         },
         **settings.get("OPTIONS", {}),
     }

@@ -93,6 +93,12 @@ def _asks_for_everything(config: pytest.Config) -> bool:
 # Engines
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Give the one process of the tests room for the connections of all threads that they start and cut off."""
+    connection.settings_dict["OPTIONS"]["pool"]["max_size"] = 120
+
+
 @pytest.fixture
 def engine_a() -> Iterator[EngineServer]:
     with EngineServer("A") as engine:
