@@ -295,7 +295,7 @@ def test_a_database_that_is_lost_again_and_again_is_survived(engines: Engines, l
             connection.close()
             assert cut_all_connections() > 0
             time.sleep(0.15)
-        eventually(lambda: Experiment.objects.count() == 6 and is_settled(), seconds=25)
+        eventually(six_are_settled, seconds=25)
     assert (answered("A"), answered("B")) == (6, 6)
     assert Experiment.objects.count() == ExecutionPolicy.objects.count() == 6
     assert len(engines["A"].executions) == len(set(engines["A"].executions)) == RealTrade.objects.count()
@@ -303,6 +303,14 @@ def test_a_database_that_is_lost_again_and_again_is_survived(engines: Engines, l
     assert log_lines.of("database.lost") or log_lines.of("listener.lost")
     assert not log_lines.of("worker.step_failed")
     assert not Signal.objects.parked().exists()
+
+
+def six_are_settled() -> bool:
+    try:
+        return Experiment.objects.count() == 6 and is_settled()
+    except OperationalError:
+        connection.close()
+        return False
 
 
 def stored_a_signal() -> bool:
