@@ -26,7 +26,7 @@ run: .venv/installed-run
 test: .venv/installed-dev
 	@exec $(VENV) -m pytest $(ARGS)
 
-bench: .venv/installed-run
+bench: .venv/installed-bench
 	@exec $(VENV) manage.py bench $(ARGS)
 
 # `check --deploy` looks at what production would run with: real money, a real key, TLS.
@@ -48,6 +48,8 @@ lock:
 		--output-file requirements.txt pyproject.toml
 	$(UV) pip compile --universal --generate-hashes --no-header --quiet --no-emit-index-url --no-emit-find-links \
 		--group dev --output-file requirements-dev.txt pyproject.toml
+	$(UV) pip compile --universal --generate-hashes --no-header --quiet --no-emit-index-url --no-emit-find-links \
+		--constraint requirements-dev.txt --group bench --output-file requirements-bench.txt pyproject.toml
 
 # The data of the embedded database (.postgres) and what quickstart keeps (.run) stay.
 clean:
@@ -63,6 +65,11 @@ clean:
 	@echo "Installing requirements-dev.txt into .venv …"
 	@$(INSTALL) -r requirements-dev.txt || { echo "The packages cannot be installed; pip says why above." >&2; exit 1; }
 	@touch $@ .venv/installed-run
+
+.venv/installed-bench: requirements-bench.txt .venv/installed-run
+	@echo "Installing requirements-bench.txt into .venv …"
+	@$(INSTALL) -r requirements-bench.txt || { echo "The packages cannot be installed; pip says why above." >&2; exit 1; }
+	@touch $@
 
 # Made again when its interpreter has gone or an earlier attempt was cut short.
 .venv/usable: $(if $(shell $(VENV) -m pip --version 2>/dev/null),,unusable)
