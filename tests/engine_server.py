@@ -206,7 +206,7 @@ class EngineServer:
         with self._lock:
             return [request for request in self.requests if request.operation == operation]
 
-    def wait_for(self, operation: str, *, count: int = 1, seconds: float = 10) -> list[Recorded]:
+    def wait_for(self, operation: str, *, count: int = 1, seconds: float = 30) -> list[Recorded]:
         """Return the requests of one kind as soon as there are ``count`` of them.
 
         :raises TimeoutError: when they do not come within ``seconds``.

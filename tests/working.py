@@ -45,7 +45,7 @@ def working(**options: object) -> Iterator[Worker]:
         assert not thread.is_alive()
 
 
-def eventually(is_so: Callable[[], object], *, seconds: float = 10) -> None:
+def eventually(is_so: Callable[[], object], *, seconds: float = 30) -> None:
     """Wait until it is so.
 
     :raises AssertionError: when it is not so within ``seconds``.

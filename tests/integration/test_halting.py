@@ -156,11 +156,11 @@ def test_only_a_halt_waits(engine: TimedEngine) -> None:
     arm()
     began = time.monotonic()
     record_revision({"SPLIT_PERCENTAGE": 70}, changed_by="operator")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1
     halt()
     began = time.monotonic()
     record_revision({"TRADING_HALTED": False}, changed_by="operator")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.requirement("3.4")

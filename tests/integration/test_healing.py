@@ -333,6 +333,15 @@ def drain(signals: list[Signal]) -> list[float]:
     return list(took.values())
 
 
+def park_the_poison() -> None:
+    """Try what is left until it is given up."""
+    for _ in range(10):
+        Signal.objects.unprocessed().update(next_attempt_at=None, lock_expires_at=None)
+        while claimed := claim_signals(limit=100, lease_seconds=30):
+            process_signals(claimed)
+            Signal.objects.unprocessed().update(next_attempt_at=None)
+
+
 def write_signals(number: int, *, poison_every: int = 0) -> list[Signal]:
     """Write signals, and among them every so often one that can never be processed; return the healthy ones."""
     model, rows, healthy = make_signal(), [], []
@@ -352,17 +361,18 @@ def copy_of(model: Signal, **changes: Any) -> Signal:
 
 
 def test_poison_in_every_batch_less_than_doubles_the_latency_of_the_healthy() -> None:
-    """They come in bursts, one poisonous signal per hundred, each tried until it is parked; the quickest of three counts."""
+    """They come in bursts, one poisonous signal per hundred, each tried until it is parked; the quickest of three counts.
+
+    Both kinds take turns, so that whatever else this machine does meets both.
+    """
     make_health("A")
     make_health("B")
-    alone, beside = (
-        min(quantiles(drain(write_signals(500, poison_every=every)), n=100)[98] for _ in range(3)) for every in (0, 100)
-    )
+    bursts: dict[int, list[float]] = {0: [], 100: []}
+    for _ in range(3):
+        for every, latencies in bursts.items():
+            latencies.append(quantiles(drain(write_signals(500, poison_every=every)), n=100)[98])
+        park_the_poison()
+    alone, beside = map(min, bursts.values())
     assert beside < 2 * alone, (alone, beside)
-    for _ in range(10):
-        Signal.objects.unprocessed().update(next_attempt_at=None, lock_expires_at=None)
-        while claimed := claim_signals(limit=100, lease_seconds=30):
-            process_signals(claimed)
-            Signal.objects.unprocessed().update(next_attempt_at=None)
     assert Signal.objects.parked().count() == 15
     assert Incident.objects.filter(kind="POISON_SIGNAL").count() == 15

@@ -267,11 +267,11 @@ def test_a_mail_server_that_is_not_there_is_a_failure_and_no_more(log_lines: Log
 
 def test_a_receiver_that_hangs_is_left_within_its_deadline(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.notifications.POST_SECONDS", 0.3)
-    receiver.wait = 1.5
+    receiver.wait = 3.0
     trouble()
     began = time.monotonic()
     assert send_due() == 0
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 2.7
     assert IncidentNotification.objects.get().error == "no answer within 0.3 s"
 
 
@@ -293,13 +293,13 @@ def test_workers_share_the_sending_and_each_message_leaves_once(receiver: Receiv
 
 @pytest.mark.django_db(transaction=True)
 def test_the_workers_loop_does_not_wait_for_a_slow_receiver(receiver: Receiver) -> None:
-    receiver.wait = 0.8
+    receiver.wait = 2.0
     trouble()
     notifier = Notifier()
     began = time.monotonic()
     assert notifier.send_notifications() == 1
     assert notifier.send_notifications() == 0
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.8
     notifier.finish()
     assert IncidentNotification.objects.get().sent_at is not None
     assert notifier.send_notifications() == 0

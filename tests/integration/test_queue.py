@@ -30,7 +30,7 @@ from orchestrator.queue import (
     release_signal,
 )
 from tests.factories import make_experiment, make_permit, make_revision, make_shadow_trade, make_signal
-from tests.working import in_threads
+from tests.working import eventually, in_threads
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db
@@ -283,9 +283,9 @@ def test_only_what_is_due_is_claimed_the_longest_waiting_first() -> None:
 
 
 def test_a_call_that_a_worker_has_in_hand_is_not_overdue_yet() -> None:
-    make_experiment(at=seconds_from_now(-300) + timedelta(milliseconds=300))
+    make_experiment(at=seconds_from_now(-300) + timedelta(seconds=1.5))
     in_hand = claim_of("A")
-    connection.cursor().execute("SELECT pg_sleep(0.4)")
+    eventually(overdue_calls)
     assert [call.engine for call in overdue_calls()] == ["B"]
     change_call(in_hand[0], lease_expires_at=seconds_from_now(-1))
     assert {call.engine for call in overdue_calls()} == {"A", "B"}

@@ -65,7 +65,7 @@ def test_a_burst_is_few_notifications_and_none_is_late(listener: psycopg.Connect
     began = time.monotonic()
     sender.wake()
     next(iter(listener.notifies(timeout=5)))
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
 
 
 def test_a_lost_connection_is_made_anew(listener: psycopg.Connection, sender: WakeSender) -> None:

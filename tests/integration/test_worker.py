@@ -53,16 +53,16 @@ def test_a_slow_or_dripping_engine_delays_only_its_own_side(engines: Engines, be
     engines["A"].always(RECOMMEND, behaviour)
     make_signal()
     began = time.monotonic()
-    slow = engines["A"].settings(timeout_seconds=1.5)
+    slow = engines["A"].settings(timeout_seconds=3.0)
     with override_settings(ENGINES={"A": slow, "B": engines["B"].settings()}), working():
         eventually(lambda: answered("B") == 1)
         eventually(lambda: EngineCall.objects.filter(kind="SHADOW_TRADE", engine="B", state="ANSWERED").exists())
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3
         assert states() == {"A": {"SENT"}, "B": {"ANSWERED"}}
-        eventually(lambda: EngineCall.objects.get(engine="A", kind="RECOMMENDATION").error, seconds=3)
+        eventually(lambda: EngineCall.objects.get(engine="A", kind="RECOMMENDATION").error)
     call = EngineCall.objects.get(engine="A", kind="RECOMMENDATION")
-    assert "no whole answer within 1.5 s" in call.error
-    assert 1.5 <= (call.latency or 0) < 2
+    assert "no whole answer within 3 s" in call.error
+    assert 3 <= (call.latency or 0) < 5
 
 
 def test_many_are_in_flight_up_to_the_concurrency_of_each_engine(engines: Engines) -> None:
@@ -73,10 +73,11 @@ def test_many_are_in_flight_up_to_the_concurrency_of_each_engine(engines: Engine
     began = time.monotonic()
     with override_settings(ENGINES=narrow):
         work_once()
-    assert 0.9 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.9
     assert (answered("A"), answered("B")) == (12, 12)
     came = sorted(request.at for request in engines["A"].requests_of(RECOMMEND))
     assert all(later - earlier >= 0.25 for earlier, later in zip(came, came[4:], strict=False))
+    assert any(later - earlier < 0.3 for earlier, later in zip(came, came[3:], strict=False))  # four at once
 
 
 # Health
@@ -154,7 +155,7 @@ def test_a_notification_wakes_the_worker_well_before_its_poll_interval(engines: 
         make_signal()
         wake_workers()
         engines["B"].wait_for(RECOMMEND)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.requirement("10.1", "10.4", "property-6", "property-12")
