@@ -201,7 +201,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[int], list[bool], list[bool]]:
 
 @pytest.mark.django_db
 @pytest.mark.requirement("4.2", "property-15", "property-17")
-@examples(max_examples=160)
+@examples(max_examples=100)
 @given(story=st.sampled_from(sorted(STORIES)), delivery=deliveries())
 def test_facts_in_any_order_any_number_of_times_come_to_the_same_end(
     story: str, delivery: tuple[list[int], list[bool], list[bool]]
