@@ -1,7 +1,7 @@
 # What a person types. Everything runs from a virtual environment in .venv, which is made when it is missing.
 #
 #   make run                          the whole system, with two reference engines and sample alerts (ARGS="--port 8001")
-#   make test                         all tests (ARGS="tests/unit -k policy")
+#   make test                         all tests, in several processes (ARGS="tests/unit -k policy": those, in one)
 #   make lint  make bench  make clean  make lock
 #
 # PYTHON chooses the interpreter of a new .venv: make run PYTHON=python3.13
@@ -23,8 +23,13 @@ INSTALL := $(VENV) -m pip install --quiet --disable-pip-version-check --require-
 run: .venv/installed-run
 	@exec $(VENV) manage.py quickstart $(ARGS)
 
+# Without ARGS: in processes that work side by side. Many tests wait more than they compute, so there is one more than this
+# machine has cores, but no more than the database has connections for.
+PROCESSES = $$($(VENV) -c 'import os; print(min(len(os.sched_getaffinity(0)) + 1, 4))')
+EVERYTHING = --numprocesses $(PROCESSES) --dist loadgroup
+
 test: .venv/installed-dev
-	@exec $(VENV) -m pytest $(ARGS)
+	@exec $(VENV) -m pytest $(or $(ARGS),$(EVERYTHING))
 
 bench: .venv/installed-bench
 	@exec $(VENV) manage.py bench $(ARGS)

@@ -8,15 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test import override_settings
+from django.db import OperationalError, connection
+from django.test import TransactionTestCase, override_settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import DjangoDbBlocker
 from structlog.stdlib import ProcessorFormatter
 
 from config.database import current_url
+from tests.emptying import quick_way
 from tests.engine_server import EngineServer
 from tests.requirements_table import KNOWN, table_lines, uncovered
+from tests.working import eventually
 from webhooks import notifications
 
 hypothesis_settings.register_profile(
@@ -24,26 +27,31 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("house")
 
-PROOFS = pytest.StashKey[Counter[str]]()
-NUMBERS = pytest.StashKey[dict[str, set[str]]]()
 IS_WHOLE = pytest.StashKey[bool]()
+LONGEST = ("acceptance", "model")  # their folders
+# Properties of a test's report, which reach the process that prints: a number that it proves, a line to print at the end.
+PROVES, TOLD = "requirement", "told"
 
 
 # Requirements: which are proven by the tests that passed
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[PROOFS] = Counter()
-    config.stash[NUMBERS] = {}
-    config.stash[IS_WHOLE] = _asks_for_everything(config)
+    config.stash[IS_WHOLE] = not hasattr(config, "workerinput") and _asks_for_everything(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have the reports carry the numbers: where several processes run the tests, nothing else reaches the one that counts.
+
+    Such processes begin with the longest tests, so that none of them runs on alone at the end.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     for item in items:
         numbers = {str(number) for mark in item.iter_markers("requirement") for number in mark.args}
         if unknown := numbers - KNOWN:
             raise pytest.UsageError(f"{item.nodeid} names requirements that do not exist: {', '.join(sorted(unknown))}")
-        config.stash[NUMBERS][item.nodeid] = numbers
+        item.user_properties.extend((PROVES, number) for number in sorted(numbers))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -51,35 +59,43 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         items[0].config.stash[IS_WHOLE] = False
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    report = yield
-    if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
-        item.config.stash[PROOFS].update(item.config.stash[NUMBERS].get(item.nodeid, ()))
-    return report
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run of everything that leaves a requirement unproven."""
-    if session.shouldstop or session.shouldfail or session.config.option.collectonly:
-        session.config.stash[IS_WHOLE] = False
-    is_whole, proofs = session.config.stash[IS_WHOLE], session.config.stash[PROOFS]
-    if is_whole and session.exitstatus == pytest.ExitCode.OK and uncovered(proofs):
+    config = session.config
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    is_cut_short = session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    if terminal is None or is_cut_short or session.shouldstop or session.shouldfail or config.option.collectonly:
+        config.stash[IS_WHOLE] = False
+    elif config.stash[IS_WHOLE] and session.exitstatus == pytest.ExitCode.OK and uncovered(_proofs(terminal)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table; pytest's own closing line follows it."""
+    """Print what tests tell and the table; pytest's own closing line follows it."""
+    if told := sorted(str(line) for line in _properties(terminalreporter, TOLD)):
+        terminalreporter.section("explored")
+        for line in told:
+            terminalreporter.write_line(line)
     if not config.stash[IS_WHOLE]:
         return
-    proofs = config.stash[PROOFS]
+    proofs = _proofs(terminalreporter)
     terminalreporter.section("requirements and the tests that prove them")
     for line in table_lines(proofs):
         terminalreporter.write_line(line, red="NONE" in line)
     if missing := uncovered(proofs):
         terminalreporter.write_line(f"FAILED: no passed test proves {', '.join(missing)}", red=True)
         terminalreporter.stats["requirements without a test"] = [SimpleNamespace(number=number) for number in missing]
+
+
+def _proofs(terminal: pytest.TerminalReporter) -> Counter[str]:
+    """Count for each number the tests that passed, as the terminal shows them."""
+    return Counter(str(number) for number in _properties(terminal, PROVES))
+
+
+def _properties(terminal: pytest.TerminalReporter, wanted: str) -> list[object]:
+    reports = terminal.stats.get("passed", [])
+    return [value for report in reports for name, value in report.user_properties if name == wanted]
 
 
 def _asks_for_everything(config: pytest.Config) -> bool:
@@ -91,12 +107,6 @@ def _asks_for_everything(config: pytest.Config) -> bool:
 
 
 # Engines
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
-    """Give the one process of the tests room for the connections of all threads that they start and cut off."""
-    connection.settings_dict["OPTIONS"]["pool"]["max_size"] = 120
 
 
 @pytest.fixture
@@ -146,6 +156,25 @@ def log_lines() -> Iterator[LogLines]:
 # The database
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Give this process of the tests room for the connections of all threads that it starts and cuts off.
+
+    What it no longer needs it gives back soon: several such processes may share the server.
+    """
+    connection.settings_dict["OPTIONS"]["pool"] |= {"max_size": 120, "max_idle": 1.0}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Have the one test database of this process, and a quick way to empty it."""
+    with django_db_blocker.unblock():
+        empty = quick_way(TransactionTestCase._fixture_teardown)  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_connection_for_notifications() -> Iterator[None]:
     """Close the connection that a test's notifications were sent over: it would keep the test database from going."""
@@ -156,5 +185,13 @@ def _no_connection_for_notifications() -> Iterator[None]:
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """The address of the test database, for processes of their own."""
-    connection.ensure_connection()
+    eventually(_is_connected)  # the test before may have cut all connections
     return current_url(connection.settings_dict)
+
+
+def _is_connected() -> bool:
+    try:
+        connection.ensure_connection()
+    except OperationalError:
+        return False
+    return True

@@ -64,6 +64,7 @@ FAINT_TEXTS = """() => {
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.xdist_group("browser"),  # one browser, and one process that waits for it
 ]
 
 

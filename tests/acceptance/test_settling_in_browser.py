@@ -18,6 +18,7 @@ __all__ = ["chromium", "visit"]  # fixtures
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.xdist_group("browser"),  # one browser, and one process that waits for it
 ]
 
 SCREENS = [("light", DESK), ("dark", DESK), ("dark", PHONE)]

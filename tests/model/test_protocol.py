@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.domain.transitions import PERMIT_MOVES
 from orchestrator.domain.vocabulary import PermitState
+from tests.conftest import TOLD
 from tests.model.checker import Explored, explore
 from tests.model.judgement import AFTER_HALT, FALSE
 from tests.model.settings import Lie, Setting
@@ -35,13 +36,11 @@ Report = Callable[[Explored], None]
 
 
 @pytest.fixture
-def report(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Report:
-    """Print how much was explored, also when the test passes, and hold the page to it."""
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Have it printed at the end of the run how much was explored, and hold the page to it."""
 
     def line(found: Explored) -> None:
-        with capsys.disabled():
-            writer = request.config.get_terminal_writer()
-            writer.line(f"\n  {found.setting}: {found.worlds} worlds, {found.steps} steps, depth {found.depth}")
+        record_property(TOLD, f"{found.setting}: {found.worlds} worlds, {found.steps} steps, depth {found.depth}")
         row = f"| {found.setting} | {found.worlds:,} | {found.steps:,} | {found.depth} |"
         assert row in PAGE.read_text(encoding="utf-8").splitlines(), f"the page does not say: {row}"
 

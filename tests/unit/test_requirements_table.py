@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.requirements_table import CRITERIA, KNOWN, PROPERTIES, table_lines, uncovered
 
 ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ("pytest_django.plugin", "tests.conftest")  # the others only take time to load
 SETTINGS = "[pytest]\nDJANGO_SETTINGS_MODULE = config.settings\ntestpaths = proofs\nmarkers = requirement: which\n"
 
 
@@ -17,11 +18,17 @@ def run(folder: Path, *arguments: str, proven: list[str]) -> subprocess.Complete
     (folder / "proofs" / "test_proofs.py").write_text(
         f"import pytest\n\n@pytest.mark.requirement({marks})\ndef test_all():\n    pass\n\ndef test_nothing():\n    pass\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", "pytest.ini"]
+    plugins = [word for name in (*PLUGINS, "no:cacheprovider") for word in ("-p", name)]
     return subprocess.run(
-        [*command, *arguments],
+        [sys.executable, "-m", "pytest", *plugins, "-c", "pytest.ini", *arguments],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1", "RUN_DIR": str(folder)},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PATH": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "RUN_DIR": str(folder),
+        },
         capture_output=True,
         text=True,
         timeout=60,
@@ -53,6 +60,15 @@ def test_a_full_run_without_gaps_passes_and_ends_with_the_line_of_pytest(tmp_pat
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "requirements and the tests that prove them" in ended.stdout
     assert "2 passed in" in ended.stdout.splitlines()[-1]
+
+
+def test_a_full_run_in_several_processes_is_judged_as_well(tmp_path: Path) -> None:
+    several = ("-p", "xdist.plugin", "--numprocesses", "2", "--dist", "loadgroup")
+    ended = run(tmp_path, *several, proven=sorted(KNOWN - {"7.3"}))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stdout.count("NONE") == 1
+    assert "no passed test proves 7.3" in ended.stdout
+    assert "2 passed, 1 requirements without a test" in ended.stdout.splitlines()[-1]
 
 
 def test_a_part_of_the_suite_is_not_judged(tmp_path: Path) -> None:
