@@ -88,20 +88,25 @@ def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[EngineCall]:
+def claim_calls(
+    engine: Engine, *, limit: int, lease: str, lease_seconds: float, with_doubtful: bool = True
+) -> list[EngineCall]:
     """Take up to ``limit`` calls to one engine that are due; an accepted one stays accepted and is asked about.
 
     Each comes back with ``seconds_left`` until its deadline. A trade's exit is told only after the trade itself was.
-    What may have killed its worker, whose lease ran out, is claimed by ones, and first what was tried least: claimed with
-    all that it died with, it would take them along again. Served by the index ``calls_to_make``.
+    What may have killed its worker, whose lease ran out, is doubtful: it is claimed by ones, and first what was tried
+    least, because claimed with all that it died with, it would take them along again. Served by the index
+    ``calls_to_make``.
+
+    :param with_doubtful: whether one of those may be taken; each says ``was_doubtful``.
     """
     claimed = EngineCall.objects.raw(
         """
         WITH due AS MATERIALIZED (
-               SELECT id FROM engine_calls AS call
+               SELECT id, lease <> '' AS was_doubtful FROM engine_calls AS call
                 WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
                   AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
-                  AND (lease = '' OR id = (
+                  AND (lease = '' OR %(with_doubtful)s AND id = (
                       SELECT id FROM engine_calls
                        WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> ''
                          AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
@@ -120,13 +125,14 @@ def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
           FROM due
          WHERE call.id = due.id
            AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-        RETURNING call.*, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
+        RETURNING call.*, due.was_doubtful, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
         """,
         {
             "engine": engine.value,
             "limit": limit,
             "lease": lease,
             "lease_seconds": lease_seconds,
+            "with_doubtful": with_doubtful,
             "most_attempts": settings.MAX_SIGNAL_ATTEMPTS,
         },
     )
