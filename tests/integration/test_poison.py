@@ -92,7 +92,7 @@ def test_poison_less_than_doubles_the_time_from_alert_to_trade_of_the_healthy(
         beside.append(p99(seconds_to_the_trade(burst(HEALTHY, poison_every=EVERY))))
     number = TURNS * (HEALTHY // EVERY)
     ratio = min(beside) / min(alone)
-    print(f"{HEALTHY} signals: p99 {min(alone):.2f} s alone, {min(beside):.2f} s beside {number // TURNS}; {ratio:.2f}")
+    print(f"{HEALTHY} signals: p99 {min(alone):.2f} s alone, {min(beside):.2f} s beside {number // TURNS}; {ratio:.2f}")  # noqa: T201
     assert ratio < 2, (alone, beside)
 
     def is_parked() -> bool:
