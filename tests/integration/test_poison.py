@@ -93,7 +93,8 @@ def p99(values: list[float]) -> float:
 def test_poison_less_than_doubles_the_time_from_alert_to_trade_of_the_healthy(
     start: Start, engine_a: EngineServer, engine_b: EngineServer
 ) -> None:
-    worker = start(MAX_SIGNAL_ATTEMPTS="5")
+    patient = {"ENGINE_A_TIMEOUT_SECONDS": "60", "EXECUTION_WINDOW_SECONDS": "600"}  # whatever the machine is doing
+    worker = start(MAX_SIGNAL_ATTEMPTS="5", **patient)
     seconds_to_the_trade(burst(20))  # it has started
     alone, beside = [], []
     for turn in range(TURNS):
