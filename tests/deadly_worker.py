@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from orchestrator import experiments  # noqa: PLC0415
 
-    build_contexts = experiments.build_contexts
+    build_contexts = experiments.build_contexts  # type: ignore[attr-defined] # it is imported there, not exported
 
     def deadly(signals: Any, **how: Any) -> Any:
         if any(signal.symbol == IN_ITS_CONTEXT for signal in signals):

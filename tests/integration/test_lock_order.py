@@ -160,7 +160,7 @@ def execute(order: int, turn: int, fill: Mapping[str, object]) -> None:
             {"permit_id": str(one.permit.pk), "status": "REJECTED", "reason": "no"},
             {"status": "ACCEPTED"},
         )
-        outcomes = (
+        outcomes: tuple[Reply | NoAnswer | NotSent, ...] = (
             *(Reply(202 if word["status"] == "ACCEPTED" else 200, json.dumps(word).encode()) for word in words),
             NoAnswer("reset"),
             NotSent("refused"),
