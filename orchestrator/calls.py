@@ -19,6 +19,7 @@ from orchestrator.models import EngineCall, Experiment, MarketContext, ShadowTra
 from orchestrator.queue import (
     back_off,
     database_clock,
+    deadly_calls,
     end_call,
     fail_calls,
     lock_experiments,
@@ -130,11 +131,27 @@ def _give_up_answer(received: Received, error: Exception) -> None:
 
 
 def fail_overdue_calls() -> int:
-    """End the calls whose deadline has passed, and look again at what waited for them; return how many."""
-    calls = overdue_calls()
+    """End the calls whose deadline has passed or that kill their workers; return how many.
+
+    What waited for them is looked at again.
+    """
+    calls, deadly = overdue_calls(), deadly_calls()
     if calls:
         _fail(calls, "no answer before the deadline")
-    return len(calls)
+    for call in deadly:
+        open_incident(
+            IncidentKind.POISON_WORK,
+            subject=f"call:{call.id}",
+            experiment_id=call.experiment_id,
+            detail={
+                "what": f"{call.attempts} workers asked engine {call.engine} ({call.kind}) and none of them came back; it "
+                "may kill them. It is not asked again.",
+                "last_worker": call.lease,
+            },
+        )
+    if deadly:
+        _fail(deadly, "every worker that asked never came back")
+    return len(calls) + len(deadly)
 
 
 def _request(call: EngineCall, inputs: dict[UUID, str], trades: dict[tuple[UUID, str], UUID]) -> Request:

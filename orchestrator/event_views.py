@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from config.problems import PROBLEM_JSON, problem
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.signing import BadSignature, verify
-from orchestrator.events import LONGEST_MESSAGE_ID, UnreadableEvent, read_event, store_event
+from orchestrator.events import LONGEST_MESSAGE_ID, UnreadableEvent, note_unsigned_event, read_event, store_event
 from webhooks.notifications import wake_workers
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,7 @@ class EngineEventView(View):
             verify(settings.ENGINES[engine].secrets, headers=request.headers, body=body)
         except BadSignature as error:
             log.warning("event.refused", engine=engine, reason=str(error))
+            note_unsigned_event(Engine(engine), body, reason=str(error))
             return _problem(401, "bad_signature", f"The signature was not accepted: {error}.")
         message_id = request.headers["webhook-id"]
         if len(message_id) > LONGEST_MESSAGE_ID or not message_id.isprintable():

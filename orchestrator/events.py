@@ -1,12 +1,13 @@
 """The inbox: what engines report is stored first, unique by engine and message, and applied afterwards, in any order."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -17,6 +18,7 @@ from orchestrator.domain.vocabulary import CallKind, Engine, EventType, Incident
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, EngineEvent, EngineTrial, ExecutionPermit, Experiment, Incident
 from orchestrator.permits import settle_filled, settle_refused_event
+from orchestrator.proofs import record_unsigned_event
 from orchestrator.queue import lock_experiments
 from orchestrator.recommendations import Received, record_recommendations
 from orchestrator.revisions import halt_trading
@@ -104,6 +106,16 @@ def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
                 },
             )
     return Stored(stored.id, is_new=stored.id == event.id, is_known=reference.is_known)
+
+
+def note_unsigned_event(engine: Engine, body: bytes, *, reason: str) -> None:
+    """Look whether an event whose signature was not accepted is about a trial of check_engine; nothing else is done.
+
+    Only the engine that is being checked knows the trial's key: that it cannot sign its events is then refuted.
+    """
+    with suppress(UnreadableEvent, DatabaseError):
+        if _is_trial(engine, read_event(body).data):
+            record_unsigned_event(engine, reason=reason)
 
 
 def apply_events(*, limit: int = 200) -> int:

@@ -55,7 +55,11 @@ def process_signals(claimed: Sequence[Signal]) -> int:
     # what was not finished before may be what killed its worker, so it goes alone, and after the others
     batches = [[signal for signal in claimed if signal.attempts == 1]]
     batches += [[signal] for signal in claimed if 1 < signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
-    return sum(apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail) for batch in batches)
+    return sum(
+        # attempts of signals are counted by their rows, and lie apart
+        apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail, tries=1)
+        for batch in batches
+    )
 
 
 def create_experiments(claimed: Sequence[Signal]) -> list[Created]:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import psycopg
 import structlog
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
+from config.own_connections import connect_for_good
 from webhooks.notifications import CHANNEL
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ class Listener:
         failures = 0
         while not self._stopping.is_set():
             try:
-                with _connect() as own:
+                with connect_for_good("listener") as own:
                     own.execute(f"LISTEN {CHANNEL}")
                     failures = 0
                     self._wake()  # what arrived while nobody listened
@@ -55,10 +56,3 @@ class Listener:
                     retry_in_seconds=pause,
                 )
                 self._stopping.wait(pause)
-
-
-def _connect() -> "psycopg.Connection[tuple[object, ...]]":
-    parameters = dict(connections["default"].get_connection_params())
-    for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
-        parameters.pop(ours, None)
-    return psycopg.connect(**parameters, autocommit=True)

@@ -32,7 +32,7 @@ def claims_of(engine: EngineSettings) -> frozenset[Capability]:
     """Return what an engine's settings claim for it, and what everybody claims who speaks the contract."""
     claims = {Capability.ECHOES_HASH, Capability.ANSWERS_IN_TIME}
     if not engine.url.startswith("python:"):  # nothing is signed between objects of one process
-        claims |= {Capability.VERIFIES_SIGNATURES}
+        claims |= {Capability.VERIFIES_SIGNATURES, Capability.SIGNS_EVENTS}
     if engine.idempotent:
         claims.add(Capability.IDEMPOTENT)
     if engine.queryable:
@@ -59,6 +59,19 @@ def record_proofs(engine: EngineSettings, findings: Sequence[Finding]) -> list[E
             )
         )
     return EngineProof.objects.bulk_create(proofs)
+
+
+def record_unsigned_event(engine: Engine, *, reason: str) -> None:
+    """Note that an engine reported one of check_engine's trials with a signature that was not accepted."""
+    found = settings.ENGINES[engine]
+    EngineProof.objects.create(
+        engine=engine.value,
+        capability=Capability.SIGNS_EVENTS.value,
+        claimed=Capability.SIGNS_EVENTS in claims_of(found),
+        proved=False,
+        detail=f"{Check.SIGNS_EVENTS}: an event about a trial was refused: {reason}"[:2000],
+        address=_without_secrets(found.url),
+    )
 
 
 def newest_proofs(engine: Engine) -> dict[Capability, EngineProof]:

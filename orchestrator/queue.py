@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import DateTimeField, ExpressionWrapper, Value
@@ -87,18 +88,30 @@ def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
         return bool(cursor.rowcount == 1)
 
 
-def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float) -> list[EngineCall]:
+def claim_calls(
+    engine: Engine, *, limit: int, lease: str, lease_seconds: float, with_doubtful: bool = True
+) -> list[EngineCall]:
     """Take up to ``limit`` calls to one engine that are due; an accepted one stays accepted and is asked about.
 
     Each comes back with ``seconds_left`` until its deadline. A trade's exit is told only after the trade itself was.
-    Served by the index ``calls_to_make``.
+    What may have killed its worker, whose lease ran out, is doubtful: it is claimed by ones, and first what was tried
+    least, because claimed with all that it died with, it would take them along again. Served by the index
+    ``calls_to_make``.
+
+    :param with_doubtful: whether one of those may be taken; each says ``was_doubtful``.
     """
     claimed = EngineCall.objects.raw(
         """
         WITH due AS MATERIALIZED (
-               SELECT id FROM engine_calls AS call
+               SELECT id, lease <> '' AS was_doubtful FROM engine_calls AS call
                 WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
                   AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                  AND (lease = '' OR %(with_doubtful)s AND id = (
+                      SELECT id FROM engine_calls
+                       WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> ''
+                         AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                         AND (error <> '' OR attempts < %(most_attempts)s)
+                       ORDER BY attempts, next_attempt_at, id LIMIT 1))
                   AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
                       SELECT FROM engine_calls AS told
                        WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
@@ -112,9 +125,16 @@ def claim_calls(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
           FROM due
          WHERE call.id = due.id
            AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-        RETURNING call.*, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
+        RETURNING call.*, due.was_doubtful, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
         """,
-        {"engine": engine.value, "limit": limit, "lease": lease, "lease_seconds": lease_seconds},
+        {
+            "engine": engine.value,
+            "limit": limit,
+            "lease": lease,
+            "lease_seconds": lease_seconds,
+            "with_doubtful": with_doubtful,
+            "most_attempts": settings.MAX_SIGNAL_ATTEMPTS,
+        },
     )
     return sorted(claimed, key=lambda call: call.id)
 
@@ -154,6 +174,21 @@ def overdue_calls(*, limit: int = 500) -> list[EngineCall]:
              ORDER BY engine, next_attempt_at, id LIMIT %s
             """,
             [limit],
+        )
+    )
+
+
+def deadly_calls(*, limit: int = 500) -> list[EngineCall]:
+    """Return the calls that were taken up as often as is allowed, and each time by a worker that never came back."""
+    return list(
+        EngineCall.objects.raw(
+            """
+            SELECT * FROM engine_calls
+             WHERE state = 'SENT' AND lease <> '' AND lease_expires_at <= clock_timestamp()
+               AND error = '' AND attempts >= %s AND deadline_at > clock_timestamp()
+             ORDER BY engine, next_attempt_at, id LIMIT %s
+            """,
+            [settings.MAX_SIGNAL_ATTEMPTS, limit],
         )
     )
 

@@ -35,7 +35,7 @@ from orchestrator.exit_polls import ExitQuestion, claim_exit_questions, record_e
 from orchestrator.experiments import process_signals
 from orchestrator.health import record_health
 from orchestrator.listening import Listener
-from orchestrator.models import ExecutionPermit, WorkerHeartbeat
+from orchestrator.models import EngineCall, ExecutionPermit, WorkerHeartbeat
 from orchestrator.permits import (
     ExecutionAnswer,
     doubt_silent_permits,
@@ -52,6 +52,7 @@ PROBE_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 SENDING_MARGIN_SECONDS = 5.0
 PROBE_AGAIN_SECONDS = 1.0
+DOUBTFUL_SECONDS = 1.0  # what kills its worker does so soon; meanwhile no other call that may is taken up
 STOPPING_PATIENCE_SECONDS = 30.0
 CATCH_UP_SECONDS = 0.25
 EXIT_ROUNDS_PER_POLL = 30
@@ -98,6 +99,8 @@ class Worker:
         self._probing: set[Engine] = set()
         self._known_at: dict[Engine, float] = {}
         self._has_beaten = False
+        self._doubtful: EngineCall | None = None
+        self._doubtful_until = 0.0
         self._steps: tuple[Callable[[], int], ...] = (
             self._record_answers,
             self._take_signals,
@@ -248,7 +251,11 @@ class Worker:
                 limit=room,
                 lease=self.name,
                 lease_seconds=max(settings.LEASE_SECONDS, timeout + SENDING_MARGIN_SECONDS),
+                with_doubtful=self._doubtful is None or time.monotonic() > self._doubtful_until,
             )
+            for call in calls:
+                if call.was_doubtful:  # type: ignore[attr-defined]
+                    self._doubtful, self._doubtful_until = call, time.monotonic() + DOUBTFUL_SECONDS
             for made in requests_for(calls) if calls else ():
                 log.info(
                     "engine.called",
@@ -356,6 +363,8 @@ class Worker:
         self._unrecorded.append(found)
         if isinstance(found.work, Probe):
             self._probing.discard(found.engine)
+        if isinstance(found.work, CallToMake) and found.work.call is self._doubtful:
+            self._doubtful = None
         has_failed = not isinstance(found.outcome, Reply) or found.outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if has_failed and settings.ENGINES[found.engine].url:
             probe = f"probe {found.engine}"

@@ -11,8 +11,9 @@ import time
 
 import psycopg
 import structlog
-from django.db import connections
 from django.db.utils import Error as DatabaseError
+
+from config.own_connections import connect_for_good
 
 CHANNEL = "orchestrator_wake"
 INTERVAL_SECONDS = 0.005
@@ -73,7 +74,7 @@ class WakeSender:
     def _send(self) -> bool:
         try:
             if self._connection is None:
-                self._connection = _connect()
+                self._connection = connect_for_good("wake-sender")
             self._connection.execute(f"NOTIFY {CHANNEL}")
         except (psycopg.Error, DatabaseError, OSError, RuntimeError) as error:
             self._disconnect()
@@ -93,12 +94,6 @@ class WakeSender:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _connect() -> psycopg.Connection:
-    """Connect as Django would, outside its pool: this connection is held for good."""
-    wrapper = connections["default"]
-    return psycopg.connect(**{**wrapper.get_connection_params(), "application_name": "wake-sender"}, autocommit=True)
 
 
 _sender = WakeSender()

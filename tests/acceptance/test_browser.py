@@ -137,9 +137,9 @@ def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., 
     assert [trouble for one in visits for trouble in one.troubles] == []
 
 
-def sign_in(visit: Visit) -> None:
+def sign_in(visit: Visit, name: str = "ann") -> None:
     page = visit.open(reverse("admin:login"))
-    page.fill("#id_username", "ann")
+    page.fill("#id_username", name)
     page.fill("#id_password", PASSWORD)
     page.click("button[type=submit]")
     page.wait_for_url(f"**{reverse('admin:index')}")

@@ -128,7 +128,7 @@ def end_connections() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid() AND application_name = ''"
+            "AND pid <> pg_backend_pid() AND application_name IN ('', 'listener')"
         )
 
 

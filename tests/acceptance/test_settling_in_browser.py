@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from orchestrator.models import Incident, RealTrade
-from tests.acceptance.test_browser import CHROMIUM, DESK, FAINT_TEXTS, PHONE, Visit, chromium, visit
+from tests.acceptance.test_browser import CHROMIUM, DESK, FAINT_TEXTS, PASSWORD, PHONE, Visit, chromium, sign_in, visit
 from tests.integration.test_admin import page_of
 from tests.integration.test_settlement import blocked, expired, fill, path_of, unknown
 
@@ -67,3 +68,31 @@ def test_every_way_to_settle_can_be_read(visit: Callable[..., Visit]) -> None:
         for number, window in enumerate(windows):
             look(window.open(page_of(incident)), f"{choice}-{number}")
             look(window.open(path_of(incident, choice)), f"{choice}-form-{number}")
+
+
+def test_of_two_operators_at_once_the_second_is_told_who_was_first(visit: Callable[..., Visit]) -> None:
+    """Both have looked it over and see the last question; one says yes, then the other."""
+    incident = unknown()
+    User.objects.create_superuser("bob", password=PASSWORD)
+    pages = []
+    for name, choice, given in (
+        ("ann", "It was executed", fill()),
+        ("bob", "It was not executed", {"reason": "the broker shows no such order"}),
+    ):
+        window = visit(signed_in=False)
+        sign_in(window, name)
+        page = window.open(page_of(incident))
+        page.get_by_role("link", name=f"{choice}…").click()
+        for field, value in given.items():
+            page.fill(f"[name={field}]", value)
+        page.get_by_role("button", name="Look it over").click()
+        expect(page.get_by_text("cannot be taken back")).to_be_visible()
+        pages.append((page, choice))
+    for page, choice in reversed(pages):
+        page.get_by_role("button", name=f"Yes: {choice}").click()
+    expect(pages[1][0].get_by_text("Settled: It was not executed")).to_be_visible()
+    expect(pages[0][0].get_by_text("bob settled it at")).to_be_visible()
+    look(pages[0][0], "second-operator")
+    incident.refresh_from_db()
+    assert incident.resolved_by == "bob"
+    assert not RealTrade.objects.exists()

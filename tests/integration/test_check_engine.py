@@ -1,5 +1,6 @@
 """check_engine against real servers: an engine that keeps the contract, and one for each way of breaking it."""
 
+import base64
 import json
 from datetime import timedelta
 from io import StringIO
@@ -9,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from config.environment import EngineSettings
 from orchestrator.domain.vocabulary import Capability, Engine
@@ -194,7 +195,7 @@ def test_every_capability_is_kept_with_its_date_and_whether_it_was_claimed(engin
     check(engine_a.settings(**ABLE))
     assert verdicts() == dict.fromkeys((one.value for one in Capability), True) | {"SIGNS_EVENTS": None}
     claimed = set(EngineProof.objects.filter(claimed=True).values_list("capability", flat=True))
-    assert claimed == {one.value for one in Capability} - {"SIGNS_EVENTS"}
+    assert claimed == {one.value for one in Capability}
     assert all(
         proof.detail and proof.checked_at >= before - timedelta(seconds=5) for proof in EngineProof.objects.all()
     )
@@ -277,6 +278,38 @@ def test_an_event_about_a_check_proves_that_events_are_signed() -> None:
     assert (found[EVENTS], sentence) == ("held", "")
     assert verdicts()["SIGNS_EVENTS"] is True
     assert Incident.objects.count() == 0
+
+
+class UnsignedEngine(EngineServer):
+    """Tells of every order by an event that is signed with a secret of its own."""
+
+    def answer(self, request: Recorded, behaviour: Behaviour) -> tuple[int, Any]:
+        status, proper = super().answer(request, behaviour)
+        if request.operation == EXECUTE and proper.get("trade"):
+            own, other = self.secret, base64.b64encode(b"another secret than ours ...").decode()
+            self.secret = f"whsec_{other}"
+            event = self.event("execution.filled", proper)
+            self.secret = own
+            try:
+                headers = {name.lower(): value for name, value in event.header_items()}
+                answer = Client().post(
+                    f"/api/v1/engines/{self.name}/events/", event.data, content_type="application/json", headers=headers
+                )
+                assert answer.status_code == 401
+            finally:
+                connection.close()
+        return status, proper
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_about_a_check_with_a_wrong_signature_refutes_that_events_are_signed() -> None:
+    with UnsignedEngine("A") as engine, override_settings(ENGINES={"A": engine.settings(**ABLE)}):
+        found, sentence = check(engine.settings(**ABLE))
+        assert found[EVENTS] == "REFUTED"
+        assert EVENTS in sentence
+        assert verdicts()["SIGNS_EVENTS"] is False
+        assert "SIGNS_EVENTS was refuted" in what_is_unproved(Engine.A)
+    assert not EngineEvent.objects.exists()
 
 
 # Real money asks for proofs

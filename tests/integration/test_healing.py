@@ -1,11 +1,9 @@
-"""What heals without people: work of the dead is taken over, silence is asked about, poison is put aside."""
+"""What heals without people: work of the dead is taken over, silence is asked about."""
 
 import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from statistics import quantiles
 from typing import Any
 
 import pytest
@@ -14,10 +12,8 @@ from django.db.models import F
 from django.test import override_settings
 from pytest_django import Settings
 
-from config.keys import new_key
 from orchestrator.domain.vocabulary import Engine
 from orchestrator.exit_polls import MOST_AT_ONCE, claim_exit_questions
-from orchestrator.experiments import process_signals
 from orchestrator.models import (
     EngineCall,
     EngineEvent,
@@ -31,7 +27,7 @@ from orchestrator.models import (
 from orchestrator.queue import claim_calls, claim_signals, claim_unsettled, database_clock
 from outcomes.models import RealTradeOutcome
 from tests.engine_server import EXECUTE, EXECUTION, RECOMMEND, Behaviour, EngineServer, Recorded
-from tests.factories import make_experiment, make_health, make_signal
+from tests.factories import make_experiment, make_signal
 from tests.protocol_steps import a_worker, again, apply_everything, granted, make_due, now
 from tests.working import eventually, in_threads, is_settled, work_once, working
 from webhooks.models import Signal
@@ -304,7 +300,7 @@ def test_what_is_sent_again_is_counted_as_leaving(able_a: AskedEngine, settings:
     assert held.may_send_until > database_clock()
 
 
-# Old orders, and poison
+# Old orders
 
 
 @pytest.mark.requirement("3.4")
@@ -318,59 +314,3 @@ def test_a_queue_that_slept_for_an_hour_fires_no_old_orders(engines: Engines) ->
     assert list(codes.values()) == ["STALE_SIGNAL"] * 20
     assert len(engines["A"].executions) == 1
     assert is_settled()
-
-
-def drain(signals: list[Signal]) -> list[float]:
-    """Process until these signals are done, and return the seconds that each of them took from the start."""
-    began, ids = time.monotonic(), {signal.pk for signal in signals}
-    took: dict[Any, float] = {}
-    while len(took) < len(ids):
-        claimed = claim_signals(limit=100, lease_seconds=30)
-        process_signals(claimed)
-        done = Signal.objects.filter(pk__in=[signal.pk for signal in claimed], processed=True)
-        took |= {key: time.monotonic() - began for key in done.values_list("pk", flat=True) if key in ids}
-        assert time.monotonic() - began < 60
-    return list(took.values())
-
-
-def park_the_poison() -> None:
-    """Try what is left until it is given up."""
-    for _ in range(10):
-        Signal.objects.unprocessed().update(next_attempt_at=None, lock_expires_at=None)
-        while claimed := claim_signals(limit=100, lease_seconds=30):
-            process_signals(claimed)
-            Signal.objects.unprocessed().update(next_attempt_at=None)
-
-
-def write_signals(number: int, *, poison_every: int = 0) -> list[Signal]:
-    """Write signals, and among them every so often one that can never be processed; return the healthy ones."""
-    model, rows, healthy = make_signal(), [], []
-    for place in range(number):
-        healthy.append(copy_of(model))
-        rows.append(healthy[-1])
-        if poison_every and place % poison_every == 0:
-            rows.append(copy_of(model, raw_payload={}, raw_body='{"close": '))
-    Signal.objects.bulk_create(rows)
-    return healthy
-
-
-def copy_of(model: Signal, **changes: Any) -> Signal:
-    values = {field.name: getattr(model, field.name) for field in Signal._meta.concrete_fields}
-    key = new_key()
-    return Signal(**(values | {"signal_id": key, "signal_hash": sha256(key.bytes).hexdigest()} | changes))
-
-
-def test_poison_in_every_batch_less_than_doubles_the_latency_of_the_healthy() -> None:
-    """They come in bursts, one poisonous signal per hundred, each tried until it is parked; the best of three pairs counts.
-
-    A burst without poison goes before each with it, so that whatever else this machine does meets both.
-    """
-    make_health("A")
-    make_health("B")
-    pairs = []
-    for _ in range(3):
-        pairs.append([quantiles(drain(write_signals(500, poison_every=every)), n=100)[98] for every in (0, 100)])
-        park_the_poison()
-    assert any(beside < 2 * alone for alone, beside in pairs), pairs
-    assert Signal.objects.parked().count() == 15
-    assert Incident.objects.filter(kind="POISON_SIGNAL").count() == 15

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -12,23 +13,37 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test import override_settings
 
+from orchestrator.calls import fail_overdue_calls, record_call_answers, requests_for
 from orchestrator.database_duties import note_identity
+from orchestrator.dispatch import Answered
 from orchestrator.domain.vocabulary import Engine
+from orchestrator.engines.protocol import NoAnswer, NotSent, Reply
 from orchestrator.events import apply_events, read_event, store_event
-from orchestrator.models import ExecutionPermit, Experiment, Incident
-from orchestrator.permits import doubt_silent_permits, settle_not_executed, void_expired_permits
-from orchestrator.queue import arm_permits, claim_unsettled, lock_experiments
+from orchestrator.executions import executions_for
+from orchestrator.exit_polls import claim_exit_questions, record_exit_answer
+from orchestrator.experiments import process_signals
+from orchestrator.models import EngineCall, ExecutionPermit, Experiment, Incident
+from orchestrator.permits import (
+    ExecutionAnswer,
+    doubt_silent_permits,
+    record_execution_answer,
+    settle_not_executed,
+    void_expired_permits,
+)
+from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled, lock_experiments
 from orchestrator.revisions import current_revision, record_revision
 from orchestrator.settlement import choices_for, settle
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
-from tests.factories import CONDITIONS, make_recommendation, make_shadow_trade
+from tests.engine_server import TERMS
+from tests.factories import CONDITIONS, make_recommendation, make_shadow_trade, make_signal
 from tests.protocol_steps import experiment_of, granted, now
 from tests.working import in_threads
 
 THREADS = 8
-ROUNDS = 5
 SECONDS_A_ROUND = 2.0
+# the long hunt: DEADLOCK_HUNT_SECONDS=600 make test ARGS="tests/integration/test_lock_order.py -rP"
+ROUNDS = round(float(os.environ.get("DEADLOCK_HUNT_SECONDS", "10")) / SECONDS_A_ROUND)
 FEW = 4
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,15 +108,11 @@ def actions(experiments: list[Experiment], order: int) -> Iterator[Callable[[], 
             report_expired_trades,
             void_expired_permits,
             doubt_silent_permits,
-            lambda: arm_permits(Engine.A, limit=9, lease=f"worker {order}", lease_seconds=0.2),
-            lambda: claim_unsettled(
-                Engine.A,
-                limit=9,
-                lease=f"worker {order}",
-                lease_seconds=0.2,
-                queryable=True,
-                idempotent=True,
-            ),
+            fail_overdue_calls,
+            lambda: take_a_signal(turn),  # noqa: B023
+            lambda: call(Engine("AB"[turn % 2]), turn),  # noqa: B023
+            lambda: execute(order, turn, fill),  # noqa: B023
+            lambda: ask_for_exits(fill, left),  # noqa: B023
             lambda: settle_not_executed(permit.pk, by="engine A", reason="no"),  # noqa: B023
             lambda: settle_something(turn),  # noqa: B023
             lambda: record_revision({"TRADING_HALTED": turn % 2 == 0}, changed_by=f"operator {order}"),  # noqa: B023
@@ -109,6 +120,64 @@ def actions(experiments: list[Experiment], order: int) -> Iterator[Callable[[], 
         )
         start = (5 * order + turn) % len(doings)  # each thread begins with something else, each time
         yield from doings[start:] + doings[:start]
+
+
+def take_a_signal(turn: int) -> None:
+    """Turn the few signals that are there into experiments; now and then there is one more."""
+    if turn % FEW == 0:
+        make_signal()
+    process_signals(claim_signals(limit=FEW, lease_seconds=0.2))
+
+
+def call(engine: Engine, turn: int) -> None:
+    """Claim calls as a worker does, and record what such an engine says or that it says nothing."""
+    for made in requests_for(claim_calls(engine, limit=FEW, lease="worker", lease_seconds=0.2)):
+        outcome: Reply | NoAnswer = NoAnswer("reset")
+        if made.call.kind == "SHADOW_EXIT":
+            outcome = Reply(200, b'{"exit_price": "5.05"}')
+        elif made.call.kind == "SHADOW_TRADE":
+            outcome = Reply(200, b"{}")
+        elif turn % 3:
+            whole = {
+                "experiment_id": str(made.call.experiment_id),
+                "input_hash": EngineCall.objects.get(pk=made.call.pk).input_hash,
+                "recommendation": TERMS if turn % 2 else None,
+                "reason": "why not",
+            }
+            outcome = Reply(200, json.dumps(whole).encode())
+        record_call_answers([Answered(made, engine, outcome, time.monotonic(), 0.01)])
+
+
+def execute(order: int, turn: int, fill: Mapping[str, object]) -> None:
+    """Arm or ask about what is due as a worker does, and record one of the answers that may come back."""
+    lease = {"limit": FEW, "lease": f"worker {order}", "lease_seconds": 0.2}
+    armed = arm_permits(Engine.A, **lease)  # type: ignore[arg-type]
+    unsettled = claim_unsettled(Engine.A, **lease, queryable=True, idempotent=True)  # type: ignore[arg-type]
+    for one in executions_for([*armed, *unsettled]):
+        trade = {**fill, "external_id": f"order-{one.permit.experiment_id}"}
+        words = (
+            {"permit_id": str(one.permit.pk), "status": "FILLED", "trade": trade},
+            {"permit_id": str(one.permit.pk), "status": "REJECTED", "reason": "no"},
+            {"status": "ACCEPTED"},
+        )
+        outcomes: tuple[Reply | NoAnswer | NotSent, ...] = (
+            *(Reply(202 if word["status"] == "ACCEPTED" else 200, json.dumps(word).encode()) for word in words),
+            NoAnswer("reset"),
+            NotSent("refused"),
+            Reply(404, b"{}"),
+        )
+        outcome = outcomes[turn % len(outcomes)]
+        record_execution_answer(ExecutionAnswer(one.permit, outcome, is_query=one.is_query, is_resend=one.is_resend))
+
+
+def ask_for_exits(fill: Mapping[str, object], left: Mapping[str, object]) -> None:
+    """Ask about open trades as a worker does, and record that they have exited."""
+    for question in claim_exit_questions(Engine.A, limit=FEW):
+        permit = question.permit
+        trade = {**fill, "external_id": f"order-{permit.experiment_id}"}
+        ended = {key: value for key, value in left.items() if key != "experiment_id"}
+        word = {"permit_id": str(permit.pk), "status": "FILLED", "trade": trade, "exit": ended}
+        record_exit_answer(question, Reply(200, json.dumps(word).encode()))
 
 
 def settle_something(turn: int) -> None:
@@ -141,7 +210,7 @@ def hammer(experiments: list[Experiment], order: int, until: float) -> Callable[
     return run
 
 
-@override_settings(QUIET_PERIOD_SECONDS=0.0, CLOCK_MARGIN_SECONDS=0.0)
+@override_settings(QUIET_PERIOD_SECONDS=0.0, CLOCK_MARGIN_SECONDS=0.0, EXIT_POLL_SECONDS=0.1)
 def test_nothing_ever_waits_in_a_circle() -> None:
     current_revision()
     before = deadlocks()
@@ -152,6 +221,7 @@ def test_nothing_ever_waits_in_a_circle() -> None:
         for counted in in_threads(*[hammer(experiments, order, until) for order in range(THREADS)]):
             assert isinstance(counted, Counter)
             told.update(counted)
+    print(f"{ROUNDS * SECONDS_A_ROUND:g} s, {THREADS} threads, {deadlocks() - before} deadlocks;", dict(told))  # noqa: T201
     assert deadlocks() == before
     assert [words for words in told if words.startswith("database: ")] == []
     assert told["did"] > 60, told

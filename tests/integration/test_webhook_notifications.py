@@ -79,12 +79,12 @@ def test_a_lost_connection_is_made_anew(listener: psycopg.Connection, sender: Wa
 def test_an_unreachable_database_harms_nobody_and_is_tried_again(
     listener: psycopg.Connection, sender: WakeSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> psycopg.Connection:
-        raise psycopg.OperationalError("connection refused")
+    def refuse(application_name: str) -> psycopg.Connection:
+        raise psycopg.OperationalError(f"connection of {application_name} refused")
 
     monkeypatch.setattr(notifications, "PAUSE_AFTER_FAILURE_SECONDS", 0.05)
     with monkeypatch.context() as while_away:
-        while_away.setattr(notifications, "_connect", refuse)
+        while_away.setattr(notifications, "connect_for_good", refuse)
         sender.wake()
         assert heard(listener, seconds=0.3) == 0
     sender.wake()

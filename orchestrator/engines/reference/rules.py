@@ -16,16 +16,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from orchestrator.engines.reference.alerts import Alert, SeenPrice
-from orchestrator.engines.reference.contracts import NoContract, choose_contract
-from orchestrator.engines.reference.plans import Pass, Plan, affordable, in_cents, option_price, years_until
+from orchestrator.engines.reference.plans import Pass, Plan
+from orchestrator.engines.reference.purchases import Terms, plan_purchase
 from orchestrator.engines.reference.volatility import volatility_from_range
 
 QUIETEST_RANGE = Decimal("0.009")
 RSI_WINDOW = {"long": (Decimal(42), Decimal(70)), "short": (Decimal(30), Decimal(58))}
-BUDGET, MOST_CONTRACTS = Decimal(10_000), 20
-STOP, TARGET = "0.50", "1.50"
-LONGEST = timedelta(days=21)
-LEAST_PRICE = Decimal("0.05")
+TERMS = Terms(budget=Decimal(10_000), stop="0.50", target="1.50", longest=timedelta(days=21))
 
 
 def decide_by_rules(alert: Alert, seen: Sequence[SeenPrice], *, today: date) -> Plan | Pass:
@@ -38,23 +35,12 @@ def decide_by_rules(alert: Alert, seen: Sequence[SeenPrice], *, today: date) -> 
     lowest, highest = RSI_WINDOW[alert.direction]
     if rsi is not None and not lowest <= rsi <= highest:
         return Pass(f"RSI {rsi:.2f} is outside {lowest} to {highest}, where a {alert.direction} is taken.")
-    try:
-        contract = choose_contract(alert.symbol, direction=alert.direction, price=alert.price, today=today)
-    except NoContract as error:
-        return Pass(f"No contract: {error}.")
-    volatility = volatility_from_range(atr, alert.price)
-    years = years_until(contract.expiration, today=today)
-    price = option_price(contract, spot=alert.price, years=years, volatility=volatility)
-    if price < LEAST_PRICE:
-        return Pass(f"{contract.option_symbol} would cost {price}, less than {LEAST_PRICE}.")
-    return Plan(
-        symbol=alert.symbol,
-        direction=alert.direction,
-        contract=contract,
-        quantity=affordable(price, budget=BUDGET, most=MOST_CONTRACTS),
-        entry_price=price,
-        stop_loss=in_cents(price, STOP),
-        take_profit=in_cents(price, TARGET),
+    price = alert.price
+    return plan_purchase(
+        alert,
+        price,
+        TERMS,
+        volatility=lambda: volatility_from_range(atr, price),
         confidence=_confidence(alert.direction, rsi),
         rationale=(
             f"Rules: {alert.direction} as alerted"
@@ -62,9 +48,7 @@ def decide_by_rules(alert: Alert, seen: Sequence[SeenPrice], *, today: date) -> 
             + (f", average true range {atr:.2f}" if atr is not None else "")
             + "; nearest to the money."
         ),
-        volatility=volatility,
-        years=years,
-        longest=LONGEST,
+        today=today,
     )
 
 

@@ -18,16 +18,13 @@ from decimal import Decimal
 from statistics import fmean, stdev
 
 from orchestrator.engines.reference.alerts import Alert, SeenPrice
-from orchestrator.engines.reference.contracts import NoContract, choose_contract
-from orchestrator.engines.reference.plans import Pass, Plan, affordable, in_cents, option_price, years_until
+from orchestrator.engines.reference.plans import Pass, Plan
+from orchestrator.engines.reference.purchases import Terms, plan_purchase
 from orchestrator.engines.reference.volatility import volatility_from_history
 
 MOMENTUM_PRICES, MEMORY, FEWEST_FOR_MEAN, FAR = 3, 10, 5, 1.5
 STRONG = 3
-BUDGET, MOST_CONTRACTS = Decimal(8_000), 20
-STOP, TARGET = "0.60", "1.80"
-LONGEST = timedelta(days=28)
-LEAST_PRICE = Decimal("0.05")
+TERMS = Terms(budget=Decimal(8_000), stop="0.60", target="1.80", longest=timedelta(days=28))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +50,16 @@ def decide_by_vote(alert: Alert, seen: Sequence[SeenPrice], *, today: date) -> P
     told = ", ".join(map(str, votes))
     if support <= 0:
         return Pass(f"No majority for {alert.direction}: {told}.")
-    try:
-        contract = choose_contract(
-            alert.symbol, direction=alert.direction, price=alert.price, today=today, steps_out=int(support >= STRONG)
-        )
-    except NoContract as error:
-        return Pass(f"No contract: {error}.")
-    volatility = volatility_from_history([*seen[-MEMORY:], SeenPrice(alert.at, alert.price)])
-    years = years_until(contract.expiration, today=today)
-    price = option_price(contract, spot=alert.price, years=years, volatility=volatility)
-    if price < LEAST_PRICE:
-        return Pass(f"{contract.option_symbol} would cost {price}, less than {LEAST_PRICE}.")
-    return Plan(
-        symbol=alert.symbol,
-        direction=alert.direction,
-        contract=contract,
-        quantity=affordable(price, budget=BUDGET, most=MOST_CONTRACTS),
-        entry_price=price,
-        stop_loss=in_cents(price, STOP),
-        take_profit=in_cents(price, TARGET),
+    latest = SeenPrice(alert.at, alert.price)
+    return plan_purchase(
+        alert,
+        alert.price,
+        TERMS,
+        volatility=lambda: volatility_from_history([*seen[-MEMORY:], latest]),
         confidence=Decimal("0.50") + Decimal("0.10") * support,
         rationale=f"Vote for {alert.direction} by {support}: {told}.",
-        volatility=volatility,
-        years=years,
-        longest=LONGEST,
+        today=today,
+        steps_out=int(support >= STRONG),
     )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.domain.vocabulary import AppMode, Engine
+from orchestrator.domain.vocabulary import AppMode, Capability, Engine
 from orchestrator.engine_check import Check, Finding, Result, check_engine, make_trial
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.events import ABOUT_A_TRIAL
@@ -81,7 +81,12 @@ class Command(BaseCommand):
 
 
 def _events_since(engine: str, began: datetime) -> Finding:
-    """Tell whether the engine has reported anything of this: an unsigned event is not stored."""
+    """Tell whether the engine has reported anything of this: an unsigned event is not stored, but noted."""
+    unsigned = EngineProof.objects.filter(
+        engine=engine, capability=Capability.SIGNS_EVENTS, proved=False, checked_at__gte=began
+    ).first()
+    if unsigned is not None:
+        return Finding(Check.SIGNS_EVENTS, Result.REFUTED, unsigned.detail.partition(": ")[2])
     if EngineEvent.objects.filter(engine=engine, received_at__gte=began, detail=ABOUT_A_TRIAL).exists():
         return Finding(Check.SIGNS_EVENTS, Result.HELD, "a signed event about a trial has come in")
     told = "no event about a trial has come in; this engine may report by answers alone, or report elsewhere"
