@@ -38,15 +38,12 @@ def is_armed() -> bool:
 
 def committed(commit: Commit) -> AbstractContextManager[None]:
     """Return one transaction. Inside of another one it is a part of that, whose points count."""
-    return _with_points(commit, transaction.atomic()) if _plan else transaction.atomic()
+    return _with_points(commit) if _plan else transaction.atomic()
 
 
 def autocommitted(commit: Commit) -> AbstractContextManager[None]:
-    """Return what goes around work that commits by itself: a single statement, or a function that owns its transaction.
-
-    The point before the commit lies before that work.
-    """
-    return _with_points(commit, None) if _plan else nullcontext()
+    """Return what goes around work that commits by itself; with a fault in sight it is one transaction as well."""
+    return _with_points(commit) if _plan else nullcontext()
 
 
 def passing(point: str) -> None:
@@ -59,28 +56,24 @@ def passing(point: str) -> None:
 
 
 @contextmanager
-def _with_points(commit: Commit, own: "AbstractContextManager[None] | None") -> Iterator[None]:
-    if connection.in_atomic_block:  # not a commit: what is around it commits
-        with own or nullcontext():
-            yield
-        return
-    before, after = f"{commit.label}:before_commit", f"{commit.label}:after_commit"
-    if own is None:
-        _pass_database(before)
+def _with_points(commit: Commit) -> Iterator[None]:
+    """Pass the points of the outermost transaction, and only when it has written: most looks for work find none."""
+    is_outermost, has_written = not connection.in_atomic_block, False
+    with transaction.atomic():
         yield
-    else:
-        with own:
-            yield
-            _pass_database(before)
-    if _strikes(after):
+        if is_outermost:
+            has_written = _has_written()
+        if has_written and _strikes(f"{commit.label}:before_commit"):
+            _drop_database()
+    if has_written and _strikes(after := f"{commit.label}:after_commit"):
         _drop_database()
         raise OperationalError(f"the connection was dropped at {after}")
 
 
-def _pass_database(point: str) -> None:
-    if _strikes(point):
-        connection.ensure_connection()
-        _drop_database()
+def _has_written() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+        return bool(cursor.fetchone()[0])
 
 
 def _drop_database() -> None:
