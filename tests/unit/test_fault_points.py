@@ -75,10 +75,7 @@ def test_every_commit_of_the_catalogue_stands_in_one_function() -> None:
     used: dict[str, set[str]] = {}
     for file in sources():
         for function, node in named_nodes(file):
-            is_commit = (
-                isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Commit"
-            )
-            if is_commit:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Commit":
                 used.setdefault(node.attr, set()).add(f"{file}:{function}")
     assert set(used) == {commit.name for commit in Commit}
     places = Counter({name: len(found) for name, found in used.items()})
