@@ -20,6 +20,8 @@ from config.environment import (
     read_secret_key,
     read_token,
 )
+from config.fault_points import read_faults
+from config.faults import arm
 from config.logs import configure_logging
 from config.panel import CONSTANCE_FIELDS, CONSTANCE_GROUPS, CONSTANCE_KEYS
 from config.redaction import hide
@@ -171,6 +173,9 @@ SPECTACULAR_SETTINGS = {
 WEBHOOK_MAX_BODY_BYTES = 64 * 1024
 WEBHOOK_MAX_JSON_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+# Faults on purpose, for tests; refused in production.
+arm(read_faults(env, app_mode=APP_MODE, debug=DEBUG))
 
 # The protocol's times, in seconds
 RECOMMENDATION_DEADLINE_SECONDS = read_seconds(env, "RECOMMENDATION_DEADLINE_SECONDS", default=300)

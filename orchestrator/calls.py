@@ -7,8 +7,9 @@ from http import HTTPStatus
 from uuid import UUID
 
 import structlog
-from django.db import transaction
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.dispatch import Answered
 from orchestrator.domain.strict_json import printable
@@ -203,7 +204,7 @@ def _try_again(call: EngineCall, error: Exception, *, latency: float) -> None:
 
 def _fail(calls: Sequence[EngineCall], error: str) -> None:
     ids = [call.experiment_id for call in calls]
-    with transaction.atomic():
+    with committed(Commit.FAIL_CALLS):
         lock_experiments(ids)
         ended = fail_calls(calls, error=error)
         reconsider_events(ids)

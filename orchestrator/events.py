@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.execution import Filled, UnreadableExecution, read_fill
 from orchestrator.domain.strict_json import UnreadableJson, member_text, read_object
@@ -73,7 +75,7 @@ def read_event(body: bytes) -> Reading:
 
 def store_event(engine: Engine, message_id: str, reading: Reading) -> Stored:
     """Store an event before anything is done about it; one that refers to nothing we know gets an incident as well."""
-    with transaction.atomic():
+    with committed(Commit.STORE_EVENT):
         reference = _refers_to(engine, reading)
         is_pending = not reference.is_trial and (
             reference.experiment_id is not None or reading.type is EventType.EXECUTION_FILLED
@@ -174,7 +176,7 @@ def give_up_event(event: EngineEvent, error: Exception) -> None:
         exc_info=error,
     )
     sentence = f"The event could not be applied: {type(error).__name__}: {error}"[:2000]
-    with transaction.atomic():
+    with committed(Commit.CLOSE_EVENT):
         open_conflict(event, sentence)
         close_event(event, Verdict.CONFLICT, sentence)
 
@@ -190,7 +192,7 @@ def pending_under_lock(events: Sequence[EngineEvent]) -> list[EngineEvent]:
 
 
 def _apply_recommendations(events: Sequence[EngineEvent]) -> int:
-    with transaction.atomic():
+    with committed(Commit.APPLY_ANSWERS):
         mine = pending_under_lock(events)
         answers = [
             Received(
@@ -211,7 +213,7 @@ def _apply_recommendations(events: Sequence[EngineEvent]) -> int:
 
 
 def _apply_execution(events: Sequence[EngineEvent]) -> int:
-    with transaction.atomic():
+    with committed(Commit.APPLY_EXECUTION):
         for event in pending_under_lock(events):
             data = read_object(event.body)["data"]
             try:

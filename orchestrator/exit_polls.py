@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 
+from config.fault_points import Commit
+from config.faults import autocommitted
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.execution import Filled, Rejected, UnreadableExecution, read_execution
 from orchestrator.domain.strict_json import printable
@@ -37,28 +39,29 @@ def claim_exit_questions(engine: Engine, *, limit: int) -> list[ExitQuestion]:
     A trade is asked about every EXIT_POLL_SECONDS at most, by all workers together; the pause grows to a tenth of the
     trade's age, up to twelve times that. The question needs no lease: it is free of effects, and asked again anyway.
     """
-    permits = ExecutionPermit.objects.raw(
-        """
-        WITH due AS MATERIALIZED (
-               SELECT permit.permit_id
-                 FROM real_trades AS trade JOIN execution_permits AS permit USING (permit_id)
-                WHERE trade.status = 'OPEN' AND trade.engine = %(engine)s AND permit.state = 'EXECUTED'
-                  AND permit.next_attempt_at + make_interval(secs => LEAST(%(longest)s, GREATEST(
-                      %(poll)s, EXTRACT(EPOCH FROM clock_timestamp() - trade.created_at)::float / 10)))
-                      <= clock_timestamp()
-                ORDER BY permit.next_attempt_at, permit.permit_id LIMIT %(limit)s FOR UPDATE OF permit SKIP LOCKED)
-        UPDATE execution_permits AS permit SET next_attempt_at = clock_timestamp()
-          FROM due WHERE permit.permit_id = due.permit_id
-        RETURNING permit.*
-        """,
-        {
-            "engine": engine.value,
-            "limit": min(limit, MOST_AT_ONCE),
-            "poll": settings.EXIT_POLL_SECONDS,
-            "longest": LONGEST_POLL * settings.EXIT_POLL_SECONDS,
-        },
-    )
-    return [ExitQuestion(permit) for permit in permits]
+    with autocommitted(Commit.CLAIM_EXITS):
+        permits = ExecutionPermit.objects.raw(
+            """
+            WITH due AS MATERIALIZED (
+                   SELECT permit.permit_id
+                     FROM real_trades AS trade JOIN execution_permits AS permit USING (permit_id)
+                    WHERE trade.status = 'OPEN' AND trade.engine = %(engine)s AND permit.state = 'EXECUTED'
+                      AND permit.next_attempt_at + make_interval(secs => LEAST(%(longest)s, GREATEST(
+                          %(poll)s, EXTRACT(EPOCH FROM clock_timestamp() - trade.created_at)::float / 10)))
+                          <= clock_timestamp()
+                    ORDER BY permit.next_attempt_at, permit.permit_id LIMIT %(limit)s FOR UPDATE OF permit SKIP LOCKED)
+            UPDATE execution_permits AS permit SET next_attempt_at = clock_timestamp()
+              FROM due WHERE permit.permit_id = due.permit_id
+            RETURNING permit.*
+            """,
+            {
+                "engine": engine.value,
+                "limit": min(limit, MOST_AT_ONCE),
+                "poll": settings.EXIT_POLL_SECONDS,
+                "longest": LONGEST_POLL * settings.EXIT_POLL_SECONDS,
+            },
+        )
+        return [ExitQuestion(permit) for permit in permits]
 
 
 def record_exit_answer(question: ExitQuestion, outcome: Reply | NotSent | NoAnswer) -> None:

@@ -7,8 +7,10 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 
+from config.fault_points import Commit
+from config.faults import autocommitted, committed
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.contexts import build_contexts
 from orchestrator.domain.assignment import assignment_hash, experiment_id, variant
@@ -69,7 +71,7 @@ def create_experiments(claimed: Sequence[Signal]) -> list[Created]:
     """
     hashes = {signal.signal_id: assignment_hash(signal.signal_id, signal.signal_hash) for signal in claimed}
     experiment_ids = {key: experiment_id(key, assigned) for key, assigned in hashes.items()}
-    with transaction.atomic():
+    with committed(Commit.CREATE_EXPERIMENTS):
         mine = _mark_processed(claimed, experiment_ids)
         signals = [signal for signal in claimed if signal.signal_id in mine]
         if not signals:
@@ -115,12 +117,13 @@ def _adopt_existing(signal: Signal) -> bool:
     existing = Experiment.objects.filter(signal=signal).first()
     if existing is None:
         return False
-    _mark_processed([signal], {signal.signal_id: existing.experiment_id})
+    with autocommitted(Commit.ADOPT_EXPERIMENT):
+        _mark_processed([signal], {signal.signal_id: existing.experiment_id})
     return True
 
 
 def _give_up(signal: Signal, error: str) -> None:
-    with transaction.atomic():
+    with committed(Commit.PARK_SIGNAL):
         if release_signal(signal, error=error, park=True):
             open_incident(
                 IncidentKind.POISON_SIGNAL,

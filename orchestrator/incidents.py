@@ -4,9 +4,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
 from django.db.models.functions import Now
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.domain.vocabulary import IncidentKind, Severity
 from orchestrator.models import Experiment, Incident
 from orchestrator.notifications import announce
@@ -49,7 +50,7 @@ def open_incident(
         experiment_id=experiment_id,
         permit_id=permit_id,
     )
-    with transaction.atomic():
+    with committed(Commit.OPEN_INCIDENT):
         Incident.objects.bulk_create([incident], ignore_conflicts=True)
         if not Incident.objects.filter(pk=incident.pk).exists():
             return

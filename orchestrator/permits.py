@@ -17,6 +17,8 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
+from config.fault_points import Commit
+from config.faults import autocommitted, committed
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.execution import (
     Accepted,
@@ -94,7 +96,7 @@ def settle_filled(permit_id: UUID, word: Filled, *, by: str, fence: int | None =
     :param by: who says so: ``engine A``, ``event msg_…``, or an operator's name.
     :param fence: under which the order was sent that this answers; None when it answers no order.
     """
-    with transaction.atomic():
+    with committed(Commit.SETTLE_FILLED):
         permit = _locked(permit_id)
         verdict, sentence = record_fill(permit, word.fill, by=by)
         if verdict is Verdict.APPLIED:
@@ -116,7 +118,7 @@ def settle_not_executed(permit_id: UUID, *, by: str, reason: str, fence: int | N
 
     :param fence: under which the order was sent that this answers; None when it answers no order.
     """
-    with transaction.atomic():
+    with committed(Commit.SETTLE_NOT_EXECUTED):
         permit = _locked(permit_id)
         if permit.state in (PermitState.NOT_EXECUTED, PermitState.VOID):
             return Verdict.DUPLICATE, "It was recorded as not executed before."
@@ -155,6 +157,7 @@ def void_expired_permits() -> int:
         PermitState.VOID,
         by="not_after",
         detail="It was not sent before not_after.",
+        commit=Commit.VOID_PERMITS,
     )
 
 
@@ -166,6 +169,7 @@ def doubt_silent_permits() -> int:
         PermitState.UNKNOWN,
         by="",
         detail="The worker that sent it did not come back; it may or may not have left.",
+        commit=Commit.DOUBT_SILENT,
     )
     return lost + _sweep(
         ExecutionPermit.objects.filter(
@@ -174,6 +178,7 @@ def doubt_silent_permits() -> int:
         PermitState.UNKNOWN,
         by="",
         detail="The engine accepted it and has not said what became of it before not_after.",
+        commit=Commit.DOUBT_SILENT,
     )
 
 
@@ -195,7 +200,7 @@ def _refused(answer: ExecutionAnswer, word: Rejected, *, by: str) -> None:
 
     A refusal of a retry proves nothing about the first attempt; once there was a retry, nor does a refusal of the first.
     """
-    with transaction.atomic():
+    with committed(Commit.JUDGE_REFUSAL):
         attempts = _locked(answer.permit.permit_id).attempts
         if answer.is_query or (attempts == answer.permit.attempts and not answer.is_resend):
             fence = None if answer.is_query else answer.permit.fence
@@ -216,7 +221,7 @@ def _not_found(permit: ExecutionPermit) -> None:
     may_prove = settings.ENGINES[permit.engine].honours_not_after and asked_at is not None and asked_at > deadline
     detail = "not found, which proves nothing yet"
     if may_prove:
-        with transaction.atomic():
+        with committed(Commit.JUDGE_NOT_FOUND):
             if _locked(permit.permit_id).accepted_at is None:
                 settle_not_executed(permit.permit_id, by=f"engine {permit.engine}", reason=NEVER_SEEN)
                 return
@@ -236,7 +241,7 @@ def _nothing_known(answer: ExecutionAnswer, reason: str) -> None:
     if permit.state == PermitState.UNKNOWN or answer.is_query:
         put_back_permit(permit, wait_seconds=_ask_again_seconds(permit), detail=reason)
         return
-    with transaction.atomic():
+    with committed(Commit.DOUBT_PERMIT):
         lock_experiments([permit.experiment_id])
         held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=PermitState.ARMED)
         if held.update(
@@ -252,25 +257,27 @@ def _nothing_known(answer: ExecutionAnswer, reason: str) -> None:
 
 
 def _return_to_granted(permit: ExecutionPermit, reason: str) -> None:
-    ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=PermitState.ARMED).update(
-        state=PermitState.GRANTED,
-        lease="",
-        lease_expires_at=None,
-        may_send_until=None,
-        next_attempt_at=in_seconds(back_off(permit.attempts)),
-        detail=reason[:2000],
-    )
+    with autocommitted(Commit.RETURN_PERMIT):
+        ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=PermitState.ARMED).update(
+            state=PermitState.GRANTED,
+            lease="",
+            lease_expires_at=None,
+            may_send_until=None,
+            next_attempt_at=in_seconds(back_off(permit.attempts)),
+            detail=reason[:2000],
+        )
 
 
 def _note_accepted(permit: ExecutionPermit, *, is_query: bool) -> None:
-    held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
-        accepted_at=permit.accepted_at or Now(),
-        may_send_until=permit.may_send_until if is_query else None,
-        lease="",
-        lease_expires_at=None,
-        next_attempt_at=in_seconds(_ask_again_seconds(permit)),
-        detail="the engine accepted it",
-    )
+    with autocommitted(Commit.NOTE_ACCEPTED):
+        held = ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
+            accepted_at=permit.accepted_at or Now(),
+            may_send_until=permit.may_send_until if is_query else None,
+            lease="",
+            lease_expires_at=None,
+            next_attempt_at=in_seconds(_ask_again_seconds(permit)),
+            detail="the engine accepted it",
+        )
     if not held:
         _note_late_acceptance(permit)
 
@@ -280,7 +287,7 @@ def _note_late_acceptance(permit: ExecutionPermit) -> None:
 
     After "never seen" had ended the permit it is a contradiction: the engine may still execute what we hold for closed.
     """
-    with transaction.atomic():
+    with committed(Commit.NOTE_LATE_ACCEPTANCE):
         now = _locked(permit.permit_id)
         if now.state == PermitState.UNKNOWN and now.accepted_at is None:
             ExecutionPermit.objects.filter(pk=now.pk).update(accepted_at=Now())
@@ -291,11 +298,11 @@ def _note_late_acceptance(permit: ExecutionPermit) -> None:
             _open_conflict(now, "accepted", sentence)
 
 
-def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str, detail: str) -> int:
+def _sweep(candidates: QuerySet[ExecutionPermit], state: PermitState, *, by: str, detail: str, commit: Commit) -> int:
     """Move every candidate to ``state``, each under the lock of its experiment and of its own row."""
 
     def move(found: Sequence[ExecutionPermit]) -> int:
-        with transaction.atomic():
+        with committed(commit):
             lock_experiments([permit.experiment_id for permit in found])
             # what another worker settled, sent or put back in the meantime is no candidate any more
             mine = candidates.filter(pk__in=[permit.pk for permit in found]).order_by("permit_id")

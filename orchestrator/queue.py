@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models import DateTimeField, ExpressionWrapper, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
+from config.fault_points import Commit
+from config.faults import autocommitted, committed
 from config.keys import new_key
 from orchestrator.database_facts import check_database_before_arming
 from orchestrator.domain.vocabulary import CallState, Engine, EventType, Verdict
@@ -41,35 +43,36 @@ def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
     Each comes back with its lock and its counted attempt. What may have killed its worker is claimed by ones: claimed
     with others, it would use up their attempts as well. Served by the partial index over unprocessed signals.
     """
-    claimed = Signal.objects.raw(
-        """
-        WITH due AS MATERIALIZED (
-               SELECT signal_id FROM signals
-                WHERE NOT processed AND parked_at IS NULL AND attempts = 0
-                  AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
-                  AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
-                ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
-             again AS MATERIALIZED (
-               SELECT signal_id FROM signals
-                WHERE NOT processed AND parked_at IS NULL AND attempts > 0
-                  AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
-                  AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
-                ORDER BY received_at, signal_id LIMIT 1 FOR UPDATE SKIP LOCKED)
-        UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
-               lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-          FROM (SELECT signal_id FROM due UNION ALL SELECT signal_id FROM again) AS mine
-         WHERE signals.signal_id = mine.signal_id
-           AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-        RETURNING signals.*
-        """,
-        {"lock": new_key(), "lease": lease_seconds, "limit": limit},
-    )
-    return sorted(claimed, key=lambda signal: (signal.attempts > 1, signal.received_at, signal.signal_id))
+    with autocommitted(Commit.CLAIM_SIGNALS):
+        claimed = Signal.objects.raw(
+            """
+            WITH due AS MATERIALIZED (
+                   SELECT signal_id FROM signals
+                    WHERE NOT processed AND parked_at IS NULL AND attempts = 0
+                      AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+                      AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
+                    ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+                 again AS MATERIALIZED (
+                   SELECT signal_id FROM signals
+                    WHERE NOT processed AND parked_at IS NULL AND attempts > 0
+                      AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+                      AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
+                    ORDER BY received_at, signal_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
+                   lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+              FROM (SELECT signal_id FROM due UNION ALL SELECT signal_id FROM again) AS mine
+             WHERE signals.signal_id = mine.signal_id
+               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
+            RETURNING signals.*
+            """,
+            {"lock": new_key(), "lease": lease_seconds, "limit": limit},
+        )
+        return sorted(claimed, key=lambda signal: (signal.attempts > 1, signal.received_at, signal.signal_id))
 
 
 def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
     """Give a signal back after a failure, to be tried later, or park it for an operator; False when the lease was lost."""
-    with connection.cursor() as cursor:
+    with autocommitted(Commit.RELEASE_SIGNAL), connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE signals SET processing_lock = NULL, lock_expires_at = NULL, last_error = %(error)s,
@@ -94,56 +97,57 @@ def claim_calls(
     """Take up to ``limit`` calls to one engine that are due; an accepted one stays accepted and is asked about.
 
     Each comes back with ``seconds_left`` until its deadline. A trade's exit is told only after the trade itself was.
-    What may have killed its worker, whose lease ran out, is doubtful: it is claimed by ones, and first what was tried
-    least, because claimed with all that it died with, it would take them along again. Served by the index
-    ``calls_to_make``.
+    One whose worker has died is taken over with all others. One that was in hand when two workers died is doubtful, for it
+    may be what killed them: it is claimed by ones, and first what was tried least, because claimed with all that it died
+    with, it would take them along again. Served by the index ``calls_to_make``.
 
     :param with_doubtful: whether one of those may be taken; each says ``was_doubtful``.
     """
-    claimed = EngineCall.objects.raw(
-        """
-        WITH due AS MATERIALIZED (
-               SELECT id, lease <> '' AS was_doubtful FROM engine_calls AS call
-                WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
-                  AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
-                  AND (lease = '' OR %(with_doubtful)s AND id = (
-                      SELECT id FROM engine_calls
-                       WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> ''
-                         AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
-                         AND (error <> '' OR attempts < %(most_attempts)s)
-                       ORDER BY attempts, next_attempt_at, id LIMIT 1))
-                  AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
-                      SELECT FROM engine_calls AS told
-                       WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
-                         AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
-                ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-        UPDATE engine_calls AS call SET attempts = attempts + 1, fence = fence + 1, lease = %(lease)s,
-               state = CASE WHEN state = 'ACCEPTED' THEN state ELSE 'SENT' END,
-               sent_at = COALESCE(sent_at, clock_timestamp()),
-               lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
-               next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
-          FROM due
-         WHERE call.id = due.id
-           AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-        RETURNING call.*, due.was_doubtful, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
-        """,
-        {
-            "engine": engine.value,
-            "limit": limit,
-            "lease": lease,
-            "lease_seconds": lease_seconds,
-            "with_doubtful": with_doubtful,
-            "most_attempts": settings.MAX_SIGNAL_ATTEMPTS,
-        },
-    )
-    return sorted(claimed, key=lambda call: call.id)
+    with autocommitted(Commit.CLAIM_CALLS):
+        claimed = EngineCall.objects.raw(
+            """
+            WITH due AS MATERIALIZED (
+                   SELECT id, lease <> '' AND attempts > 1 AS was_doubtful FROM engine_calls AS call
+                    WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
+                      AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                      AND (lease = '' OR attempts <= 1 OR %(with_doubtful)s AND id = (
+                          SELECT id FROM engine_calls
+                           WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> '' AND attempts > 1
+                             AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
+                             AND (error <> '' OR attempts < %(most_attempts)s)
+                           ORDER BY attempts, next_attempt_at, id LIMIT 1))
+                      AND NOT (kind = 'SHADOW_EXIT' AND EXISTS (
+                          SELECT FROM engine_calls AS told
+                           WHERE told.experiment_id = call.experiment_id AND told.engine = call.engine
+                             AND told.kind = 'SHADOW_TRADE' AND told.state IN ('PENDING', 'SENT', 'ACCEPTED')))
+                    ORDER BY next_attempt_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+            UPDATE engine_calls AS call SET attempts = attempts + 1, fence = fence + 1, lease = %(lease)s,
+                   state = CASE WHEN state = 'ACCEPTED' THEN state ELSE 'SENT' END,
+                   sent_at = COALESCE(sent_at, clock_timestamp()),
+                   lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+                   next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+              FROM due
+             WHERE call.id = due.id
+               AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
+            RETURNING call.*, due.was_doubtful, EXTRACT(EPOCH FROM deadline_at - clock_timestamp())::float AS seconds_left
+            """,
+            {
+                "engine": engine.value,
+                "limit": limit,
+                "lease": lease,
+                "lease_seconds": lease_seconds,
+                "with_doubtful": with_doubtful,
+                "most_attempts": settings.MAX_SIGNAL_ATTEMPTS,
+            },
+        )
+        return sorted(claimed, key=lambda call: call.id)
 
 
 def put_back_call(
     call: EngineCall, *, state: CallState, wait_seconds: float, error: str = "", latency: float | None = None
 ) -> bool:
     """Give a call that this worker holds back for later; False when its lease was lost."""
-    with connection.cursor() as cursor:
+    with autocommitted(Commit.PUT_BACK_CALL), connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE engine_calls SET state = %(state)s, error = %(error)s, latency = COALESCE(%(latency)s, latency),
@@ -213,7 +217,7 @@ def fail_calls(calls: Sequence[EngineCall], *, error: str) -> set[UUID]:
 
 def end_call(call: EngineCall, *, response: str, latency: float | None) -> bool:
     """End a call about a shadow trade with its answer; a fact, so no fence is asked; False when it had ended."""
-    with connection.cursor() as cursor:
+    with autocommitted(Commit.END_CALL), connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE engine_calls SET state = 'ANSWERED', response = %s, latency = %s, error = '', fence = fence + 1,
@@ -236,7 +240,7 @@ def arm_permits(engine: Engine, *, limit: int, lease: str, lease_seconds: float)
     The shared lock puts this in one order with the saving of the panel: who arms after a halt was saved sees it, and a
     halt that is saved after this waits until ``may_send_until``.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with committed(Commit.ARM_PERMITS), connection.cursor() as cursor:
         check_database_before_arming()
         _share_policy(cursor)
         return list(
@@ -279,7 +283,7 @@ def claim_unsettled(
     Each comes back with ``asked_at`` (the database clock before anything is asked), ``resend`` and ``seconds_left``
     until its not_after. What the engine has accepted, and what a real trade is recorded beside, is not sent again.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with committed(Commit.CLAIM_UNSETTLED), connection.cursor() as cursor:
         _share_policy(cursor)
         return list(
             ExecutionPermit.objects.raw(
@@ -335,11 +339,12 @@ def _share_policy(cursor: CursorWrapper) -> None:
 
 def put_back_permit(permit: ExecutionPermit, *, wait_seconds: float, detail: str) -> bool:
     """Give a permit that this worker holds back as it is, to be looked at later; False when its lease was lost."""
-    return bool(
-        ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
-            lease="", lease_expires_at=None, next_attempt_at=in_seconds(wait_seconds), detail=detail[:2000]
+    with autocommitted(Commit.PUT_BACK_PERMIT):
+        return bool(
+            ExecutionPermit.objects.filter(pk=permit.pk, fence=permit.fence, state=permit.state).update(
+                lease="", lease_expires_at=None, next_attempt_at=in_seconds(wait_seconds), detail=detail[:2000]
+            )
         )
-    )
 
 
 def reconsider_events(experiment_ids: Sequence[UUID]) -> None:

@@ -11,8 +11,10 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.domain.assignment import permit_id
 from orchestrator.domain.recommendation import (
     InputHashMismatch,
@@ -77,7 +79,7 @@ def record_recommendations(batch: Sequence[Received]) -> list[Recorded]:
     """
     if not batch:
         return []
-    with transaction.atomic():
+    with committed(Commit.RECORD_RECOMMENDATIONS):
         ids = [received.experiment_id for received in batch]
         lock_experiments(ids)
         at = database_clock()

@@ -8,8 +8,10 @@ from constance import settings as constance_settings
 from constance.codecs import dumps
 from constance.models import Constance
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 
+from config.fault_points import Commit
+from config.faults import committed
 from config.panel import CONSTANCE_KEYS
 from orchestrator.domain.operator_settings import read_settings
 from orchestrator.models import PolicyRevision
@@ -47,7 +49,7 @@ def current_revision() -> PolicyRevision:
     newest = _newest()
     if newest is not None and newest.app_mode == settings.APP_MODE:
         return newest
-    with transaction.atomic():
+    with committed(Commit.FIRST_REVISION):
         _lock()
         return _settled()
 
@@ -67,7 +69,7 @@ def record_revision(
     :raises ChangedMeanwhile: when the values are no longer those that the author saw.
     """
     wanted = read_settings(changes)
-    with transaction.atomic():
+    with committed(Commit.SAVE_REVISION):
         _lock()
         revision = _settled()
         before = settings_of(revision)

@@ -13,9 +13,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models.functions import Now
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.domain.amounts import decimal_string
 from orchestrator.domain.execution import Fill, Filled
 from orchestrator.domain.settling import UnusableInput, read_fill_told, read_reason
@@ -142,7 +144,7 @@ def settle(incident_id: UUID, name: str, *, given: Mapping[str, str], by: str) -
     :raises NotPossible: saying why not.
     :raises UnusableInput: with a sentence per field.
     """
-    with transaction.atomic():
+    with committed(Commit.SETTLE_INCIDENT):
         incident = _locked(incident_id)
         choice = choice_named(incident, name)
         values, reason = _read(incident, choice, given, at=database_clock())

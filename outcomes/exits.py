@@ -9,9 +9,10 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from config.fault_points import Commit
+from config.faults import committed
 from orchestrator.batches import apply_or_take_apart
 from orchestrator.domain.amounts import decimal_string
 from orchestrator.domain.strict_json import read_object
@@ -82,7 +83,7 @@ def close_follower(trade_id: UUID, *, experiment_id: UUID, price: Decimal) -> De
     :raises UnreadableExit: when it does not wait for a price (any more).
     :raises AmountOutOfRange: when the P&L does not fit.
     """
-    with transaction.atomic():
+    with committed(Commit.CLOSE_FOLLOWER):
         lock_experiments([experiment_id])
         ledger = Ledger(at=database_clock())
         situation = load_situations([experiment_id])[experiment_id]
@@ -123,7 +124,7 @@ def _settle_experiments(experiment_ids: Sequence[UUID]) -> int:
 
 
 def _settle_batch(experiment_ids: Sequence[UUID]) -> int:
-    with transaction.atomic():
+    with committed(Commit.SETTLE_FOLLOWERS):
         lock_experiments(experiment_ids)
         ledger = Ledger(at=database_clock())
         for situation in load_situations(experiment_ids).values():
@@ -148,7 +149,7 @@ def _give_up_followers(experiment_id: UUID, error: Exception) -> None:
 
 
 def _apply_batch(events: Sequence[EngineEvent]) -> int:
-    with transaction.atomic():
+    with committed(Commit.APPLY_EXITS):
         mine = pending_under_lock(events)
         ids = {event.experiment_id for event in mine if event.experiment_id is not None}
         ledger, situations = Ledger(at=database_clock()), load_situations(ids)

@@ -13,6 +13,8 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
+from config.fault_points import Commit
+from config.faults import autocommitted
 from config.keys import new_key
 from webhooks.alerts.bodies import EXAMPLE, decode_body
 from webhooks.alerts.problems import Problem, UnreadableAlert
@@ -163,10 +165,11 @@ def store_signal(alert: Alert, *, source: AlertSource, raw_body: str) -> StoredS
     An alert that carries its time is that signal for ever (unique signal_hash). Of alerts that carry none, the same body
     within the source's window is a re-delivery, and after it a new signal.
     """
-    if alert.timestamp is None:
-        stored = _store_without_own_time(alert, source=source, raw_body=raw_body)
-    else:
-        stored = _insert(alert, source=source, raw_body=raw_body, timestamp=alert.timestamp, received_at=None)
+    with autocommitted(Commit.STORE_SIGNAL):
+        if alert.timestamp is None:
+            stored = _store_without_own_time(alert, source=source, raw_body=raw_body)
+        else:
+            stored = _insert(alert, source=source, raw_body=raw_body, timestamp=alert.timestamp, received_at=None)
     if not stored.duplicate:
         transaction.on_commit(wake_workers)
     log.info(

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from config.environment import EngineSettings
+from config.faults import ConnectionDropped, is_armed, passing
 from config.keys import new_key
 from orchestrator.engines.protocol import (
     NoAnswer,
@@ -44,7 +45,7 @@ class HttpEngine:
             raise NoAnswer(f"no whole answer within {timeout:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise NotSent(f"no connection: {error or type(error).__name__}") from error
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ConnectionDropped) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
 
     async def _exchange(self, client: httpx2.AsyncClient, request: Request, unless: Unless) -> Reply:
@@ -62,13 +63,16 @@ class HttpEngine:
             url,
             content=content or None,
             headers=headers,
-            extensions={} if unless is nothing_against else {"trace": _last_look(unless)},
+            extensions={"trace": _steps(request.operation, unless)}
+            if unless is not nothing_against or is_armed()
+            else {},
         ) as answer:
             body = bytearray()
             async for chunk in answer.aiter_raw():  # as sent: nothing was asked for that would have to be unpacked
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     raise UnusableAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+            passing(f"{_label(request.operation)}:after_receive")
             return Reply(answer.status_code, bytes(body))
 
     async def close(self) -> None:
@@ -76,19 +80,29 @@ class HttpEngine:
         await self._fresh.aclose()
 
 
-def _last_look(unless: Unless) -> Callable[[str, Any], Awaitable[None]]:
+def _steps(operation: Operation, unless: Unless) -> Callable[[str, Any], Awaitable[None]]:
     """Return a hook into the connection: nothing is written any more once there is a reason against it.
 
     Opening the connection may have taken long; between this look and the write nothing is waited for.
     """
+    label = _label(operation)
 
-    async def look(step: str, _: Any) -> None:
-        if step == "http11.send_request_headers.started" and (reason := unless()):
-            raise NotSent(reason)
-        if step == "http11.send_request_body.started" and (reason := unless()):
+    async def step(name: str, _: Any) -> None:
+        if name == "http11.send_request_headers.started":
+            passing(f"{label}:before_send")
+            if reason := unless():
+                raise NotSent(reason)
+        elif name == "http11.send_request_body.started" and (reason := unless()):
             raise NoAnswer(f"cut off after its headers: {reason}")
+        elif name == "http11.send_request_body.complete":
+            passing(f"{label}:after_send")
 
-    return look
+    return step
+
+
+def _label(operation: Operation) -> str:
+    """Return what the fault points around an operation are called."""
+    return operation.name.lower()
 
 
 @cache
