@@ -19,7 +19,7 @@ from config.database import current_url
 from tests.emptying import quick_way
 from tests.engine_server import EngineServer
 from tests.requirements_table import KNOWN, table_lines, uncovered
-from tests.working import eventually
+from tests.waiting import eventually
 from webhooks import notifications
 
 hypothesis_settings.register_profile(
