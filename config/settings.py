@@ -171,6 +171,9 @@ SPECTACULAR_SETTINGS = {
 WEBHOOK_MAX_BODY_BYTES = 64 * 1024
 WEBHOOK_MAX_JSON_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+# Where alerts wait while the database is away: on this machine, shared by its web processes and workers.
+SPOOL_DIR = Path(env.str("SPOOL_DIR", default="") or RUN_DIR / "spool").expanduser().absolute()
+SPOOL_MAX_BYTES = read_int(env, "SPOOL_MAX_BYTES", default=64 * 1024 * 1024, lowest=0, highest=2**40)
 
 # The protocol's times, in seconds
 RECOMMENDATION_DEADLINE_SECONDS = read_seconds(env, "RECOMMENDATION_DEADLINE_SECONDS", default=300)

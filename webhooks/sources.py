@@ -1,0 +1,185 @@
+"""Who may send alerts: making sources, and finding the one that a token opens, also while the database is away.
+
+Every web process keeps the sources that it has seen, so that an alert costs no look of its own. What it kept is never the
+last word: the statement that stores an alert compares the source's version (a hash of its row) with the row itself, so a source
+that was disabled or changed is noticed at once. Only while the database is away is what was kept believed alone, and no
+longer than ``TRUSTED_SECONDS``.
+"""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+
+from webhooks.canonical import sha256_hex
+from webhooks.lines import Cursor
+from webhooks.models import AlertSource
+
+TRUSTED_SECONDS = 3_600.0
+KEPT_IN = "sources.json"
+# What counts requests says nothing about who may send.
+VERSION = "md5((to_jsonb(s) - 'minute_started_at' - 'minute_requests')::text)"
+_TOKEN = re.compile(r"[A-Za-z0-9_~.\-]{8,200}")
+
+log = structlog.get_logger(__name__)
+
+
+class UnusableToken(ValueError):
+    """A webhook token that cannot stand in an address, or is too short to be a secret."""
+
+
+class SourceExists(ValueError):
+    """There is a source with this name or this token already."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """A source as it was read, and the version by which the database recognises that it still is so."""
+
+    source: AlertSource
+    version: str
+    row: Mapping[str, Any]
+
+
+def new_token() -> str:
+    """Return a new webhook token, 43 characters that can stand in an address."""
+    return token_urlsafe(32)
+
+
+def create_source(name: str, token: str, **defaults: Any) -> AlertSource:
+    """Create a source; of its token only the hash is kept.
+
+    :raises UnusableToken: when the token is not 8 to 200 letters, digits or any of ``-._~``.
+    :raises SourceExists: when the name or the token is taken.
+    :raises django.core.exceptions.ValidationError: when a default makes no sense.
+    """
+    source = AlertSource(name=name, token_sha256=hash_of_token(token), **defaults)
+    source.clean_fields()
+    source.clean()
+    try:
+        with transaction.atomic():
+            source.save(force_insert=True)
+    except IntegrityError as error:
+        raise SourceExists(f"There is a source with the name {name!r} or with this token already.") from error
+    return source
+
+
+def replace_token(source: AlertSource, token: str) -> None:
+    """Give a source a new token; the old one is unknown from now on.
+
+    :raises UnusableToken: as ``create_source``.
+    """
+    source.token_sha256 = hash_of_token(token)
+    source.save(update_fields=["token_sha256"])
+
+
+def hash_of_token(token: str) -> str:
+    """Return what is kept of a token.
+
+    :raises UnusableToken: when it is not 8 to 200 letters, digits or any of ``-._~``.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise UnusableToken("A webhook token is 8 to 200 letters, digits or any of - . _ ~ (it stands in an address).")
+    return sha256_hex(token)
+
+
+def find_source(token: str) -> AlertSource | None:
+    """Return the enabled source that a token belongs to, as the database says."""
+    try:
+        hashed = hash_of_token(token)
+    except UnusableToken:
+        return None
+    return AlertSource.objects.filter(token_sha256=hashed, enabled=True).first()
+
+
+def read_source(cursor: Cursor, hashed: str) -> KnownSource | None:
+    """Return the enabled source that the hash of a token belongs to, as the database says."""
+    cursor.execute(
+        f"SELECT to_jsonb(s)::text, {VERSION} FROM alert_sources AS s WHERE token_sha256 = %s AND enabled",  # noqa: S608
+        [hashed],
+    )
+    row = cursor.fetchone()
+    return _known(json.loads(row[0]), row[1]) if row else None
+
+
+def read_all_sources(cursor: Cursor) -> list[KnownSource]:
+    """Return all enabled sources."""
+    cursor.execute(f"SELECT to_jsonb(s)::text, {VERSION} FROM alert_sources AS s WHERE enabled")  # noqa: S608
+    return [_known(json.loads(text), version) for text, version in cursor.fetchall()]
+
+
+class KnownSources:
+    """The sources that this process has seen, by the hash of their token; a file keeps them across a restart."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_token: dict[str, KnownSource] = {}
+        self._confirmed_at = 0.0  # by time.time(): it is compared with a file's that another process wrote
+
+    def get(self, hashed: str) -> KnownSource | None:
+        """Return what is known; whoever stores an alert on its word has the database compare its version."""
+        return self._by_token.get(hashed)
+
+    def get_trusted(self, hashed: str, *, folder: Path) -> KnownSource | None:
+        """Return what is known, for an alert that the database cannot be asked about; None when that is too old."""
+        if hashed not in self._by_token:
+            self._load(folder)
+        is_fresh = 0 <= time.time() - self._confirmed_at < TRUSTED_SECONDS
+        return self._by_token.get(hashed) if is_fresh else None
+
+    def add(self, known: KnownSource) -> None:
+        """Keep a source that the database has just named."""
+        with self._lock:
+            self._by_token[known.source.token_sha256] = known
+            self._confirmed_at = time.time()
+
+    def forget(self, hashed: str) -> None:
+        """Ask the database again next time."""
+        with self._lock:
+            self._by_token.pop(hashed, None)
+
+    def replace(self, every: Iterable[KnownSource], *, folder: Path) -> None:
+        """Keep exactly these, here and in the file: hashes and rules, no token."""
+        by_token = {known.source.token_sha256: known for known in every}
+        with self._lock:
+            self._by_token, self._confirmed_at = by_token, time.time()
+        kept = {"confirmed_at": self._confirmed_at, "sources": [[dict(k.row), k.version] for k in by_token.values()]}
+        fresh = folder / f"{KEPT_IN}.{os.getpid()}"
+        with suppress(OSError):  # without the file, a restart during an outage cannot tell who is who, and says 503
+            fresh.write_text(json.dumps(kept))
+            fresh.replace(folder / KEPT_IN)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._by_token, self._confirmed_at = {}, 0.0
+
+    def _load(self, folder: Path) -> None:
+        try:
+            kept = json.loads((folder / KEPT_IN).read_text())
+            confirmed_at = float(kept["confirmed_at"])
+            found = [_known(row, version) for row, version in kept["sources"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        with self._lock:
+            if confirmed_at > self._confirmed_at:
+                self._by_token, self._confirmed_at = {k.source.token_sha256: k for k in found}, confirmed_at
+
+
+def _known(row: dict[str, Any], version: str) -> KnownSource:
+    fields = {field.attname: field for field in AlertSource._meta.concrete_fields}  # noqa: SLF001
+    values = {name: fields[name].to_python(value) for name, value in row.items() if name in fields}
+    return KnownSource(source=AlertSource(**values), version=version, row=row)
+
+
+known_sources = KnownSources()
