@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "config.proxies.TrustedProxiesMiddleware",
     "config.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "webhooks.middleware.AlertsFirstMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

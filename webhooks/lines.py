@@ -179,6 +179,7 @@ def open_line() -> Line:
         "connect_timeout": CONNECT_SECONDS,
         "options": f"{given.get('options', '')} {limits}".strip(),
         "autocommit": True,
+        "prepare_threshold": 0,
     }
     return Line.connect(**given)
 

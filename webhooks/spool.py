@@ -8,6 +8,7 @@ names happen under one lock that the kernel takes back from a dead process. Noth
 import errno
 import fcntl
 import json
+import math
 import os
 import time
 import zlib
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,6 +29,7 @@ from webhooks.storing import NewRejection, NewSignal
 
 ARRIVING, DRAINING, UNREADABLE = "arriving", "draining", "unreadable"
 LOCK_SECONDS = 0.5
+LOOK_SECONDS = 0.02
 LOCK_PAUSE_SECONDS = 0.002
 TIMES = ("timestamp", "received_at")
 IDS = ("signal_id", "rejected_alert_id")
@@ -57,10 +60,16 @@ class Spool:
         self.folder = folder
         self.most_bytes = most_bytes
         self._names = (str(folder / ARRIVING), str(folder / DRAINING))
+        self._looked_at = -math.inf
+        self._was_waiting = False
 
     def is_waiting(self) -> bool:
-        """Tell whether alerts wait here; what comes now has to stand behind them."""
-        return any(os.path.exists(name) for name in self._names)  # noqa: PTH110 - asked for every alert
+        """Tell whether alerts wait here, as of a moment ago; what comes now has to stand behind them."""
+        now = time.monotonic()
+        if now > self._looked_at + LOOK_SECONDS:
+            self._was_waiting = any(os.path.exists(name) for name in self._names)  # noqa: PTH110 - asked for every alert
+            self._looked_at = now
+        return self._was_waiting
 
     def append(self, record: Record) -> None:
         """Keep a record; when this returns it is on disk.
@@ -68,6 +77,7 @@ class Spool:
         :raises SpoolFull: when it cannot be kept.
         """
         line = _as_line(record)
+        self._looked_at = -math.inf
         try:
             with self._locked():
                 descriptor = self._open_for(len(line))
@@ -178,7 +188,12 @@ class Spool:
 
 def the_spool() -> Spool:
     """Return the spool of the settings."""
-    return Spool(settings.SPOOL_DIR, most_bytes=settings.SPOOL_MAX_BYTES)
+    return _spool_at(settings.SPOOL_DIR, settings.SPOOL_MAX_BYTES)
+
+
+@cache
+def _spool_at(folder: Path, most_bytes: int) -> Spool:
+    return Spool(folder, most_bytes=most_bytes)
 
 
 def read_line(line: bytes) -> Record | None:
