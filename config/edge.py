@@ -58,7 +58,9 @@ class Edge:
         if scope.proto != "http":
             return
         is_webhook = scope.path.startswith(WEBHOOKS)
-        most = settings.WEBHOOK_MAX_BODY_BYTES + BEYOND_THE_LIMIT if is_webhook else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        most = (
+            settings.WEBHOOK_MAX_BODY_BYTES + BEYOND_THE_LIMIT if is_webhook else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        )
         try:
             body, is_whole = await _read_body(scope, protocol, most)
         except Unfinished:
@@ -91,9 +93,7 @@ class Edge:
             if isinstance(response, HttpResponseBase):
                 response.close()
 
-    def _send_pieces(
-        self, pieces: Iterable[bytes], protocol: "HTTPProtocol", status: int, headers: Headers
-    ) -> None:
+    def _send_pieces(self, pieces: Iterable[bytes], protocol: "HTTPProtocol", status: int, headers: Headers) -> None:
         """Send a long answer as it is made, no faster than it is read."""
         transport = protocol.response_stream(status, headers)
         for piece in pieces:

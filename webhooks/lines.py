@@ -24,7 +24,7 @@ MOST_LINES = 4
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1_000
 LOCK_MILLISECONDS = 800
-REST_SECONDS = 0.25
+REST_SECONDS = 1.0
 
 # Whatever keeps a row from being stored: the driver's own words, or Django's for a caller's transaction.
 DATABASE_ERRORS = (psycopg.Error, DjangoDatabaseError)
@@ -150,7 +150,8 @@ class Lines:
         try:
             line = open_line()
         except (*DATABASE_ERRORS, OSError, RuntimeError) as error:
-            log.warning("intake.database_away", error_type=type(error).__name__, error_message=str(error))
+            if not self._is_doubtful:  # once for each time that it goes away
+                log.warning("intake.database_away", error_type=type(error).__name__, error_message=str(error))
         with self._changed:
             self._is_connecting = False
             self._is_doubtful = line is None

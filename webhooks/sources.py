@@ -156,6 +156,8 @@ class KnownSources:
         kept = {"confirmed_at": self._confirmed_at, "sources": [[dict(k.row), k.version] for k in by_token.values()]}
         fresh = folder / f"{KEPT_IN}.{os.getpid()}"
         with suppress(OSError):  # without the file, a restart during an outage cannot tell who is who, and says 503
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh.touch(mode=0o600)
             fresh.write_text(json.dumps(kept))
             fresh.replace(folder / KEPT_IN)
 

@@ -147,20 +147,17 @@ class Spool:
 
         :raises OSError: ENOSPC, when it does not fit.
         """
+        sizes = []
+        for name in self._names:
+            with suppress(FileNotFoundError):
+                sizes.append(Path(name).stat().st_size)
+        if sum(sizes) + size > self.most_bytes:
+            raise OSError(errno.ENOSPC, f"the spool holds {sum(sizes)} of at most {self.most_bytes} bytes")
         path = self.folder / ARRIVING
         is_new = not path.exists()
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            used = os.fstat(descriptor).st_size
-            with suppress(FileNotFoundError):
-                used += (self.folder / DRAINING).stat().st_size
-            if used + size > self.most_bytes:
-                raise OSError(errno.ENOSPC, f"the spool holds {used} of at most {self.most_bytes} bytes")
-            if is_new:
-                _sync_folder(self.folder)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        if is_new:
+            _sync_folder(self.folder)
         return descriptor
 
     @contextmanager
@@ -231,12 +228,14 @@ def _checksum(text: bytes) -> bytes:
 def _write_whole(descriptor: int, line: bytes) -> None:
     """Write a record, or nothing of it: what a full disk has cut off is taken back."""
     before = os.fstat(descriptor).st_size
+    written = 0
     try:
-        if os.write(descriptor, line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise
+        written = os.write(descriptor, line)
+    finally:
+        if written != len(line):
+            os.ftruncate(descriptor, before)
+    if written != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sync_folder(folder: Path) -> None:

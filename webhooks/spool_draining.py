@@ -48,7 +48,7 @@ def drain_spool() -> int:
                 drained += _drain(file, spool)
                 file.unlink(missing_ok=True)
     except DATABASE_ERRORS as error:
-        log.warning("spool.waits", drained=drained, error_type=type(error).__name__, error_message=str(error))
+        log.debug("spool.waits", drained=drained, error_type=type(error).__name__, error_message=str(error))
     except OSError as error:
         log.warning("spool.failed", error_type=type(error).__name__, error_message=str(error))
     if drained:

@@ -51,7 +51,9 @@ class WebhookFigure:
     load: LoadFigure
 
 
-def measure_webhook(connections: Sequence[int], *, rounds: int = ROUNDS, seconds: float = SECONDS) -> list[WebhookFigure]:
+def measure_webhook(
+    connections: Sequence[int], *, rounds: int = ROUNDS, seconds: float = SECONDS
+) -> list[WebhookFigure]:
     """Measure the three servers in turn, one at a time, at each number of connections."""
     token = new_token()
     create_source("bench", token)

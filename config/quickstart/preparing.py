@@ -19,7 +19,6 @@ from config.quickstart.ports import LOOPBACK, claim_port
 from config.server import server_command
 
 
-
 class QuickstartFailed(Exception):
     """The system cannot run; the message says why and what to do."""
 

@@ -13,6 +13,7 @@ from orchestrator.notifications import Notifier
 from orchestrator.worker import Options, StepFailed, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
+from webhooks.spool_draining import drain_spool
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             worker = Worker(
                 options,
                 steps=(apply_exits, price_followers),
-                sweeps=(settle_late_followers, report_expired_trades, notifier.send_notifications),
+                sweeps=(drain_spool, settle_late_followers, report_expired_trades, notifier.send_notifications),
             )
             before = [(number, signal.signal(number, lambda *_: worker.stop())) for number in STOPPING]
             try:
