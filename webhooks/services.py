@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NoReturn
 
 import psycopg
 import structlog
@@ -12,17 +14,20 @@ from django.db import connection, transaction
 
 from webhooks import keeping
 from webhooks.alerts.bodies import EXAMPLE, decode_body
+from webhooks.alerts.body_secrets import find_secret
 from webhooks.alerts.problems import Problem, UnreadableAlert
 from webhooks.alerts.reading import Alert, SourceRules, read_alert
 from webhooks.alerts.redaction import redact, redact_bytes
 from webhooks.coalescing import coalescer
 from webhooks.lines import DATABASE_ERRORS, OutOfReach, intake_cursor, intake_transaction
-from webhooks.models import AlertSource
+from webhooks.models import AlertSource, RejectedAlert
+from webhooks.networks import may_send
 from webhooks.notifications import wake_workers
 from webhooks.refusals import count_refusal
 from webhooks.sources import (
     KnownSource,
     SourceExists,
+    UnusableSecret,
     UnusableToken,
     create_source,
     find_source,
@@ -31,6 +36,7 @@ from webhooks.sources import (
     new_token,
     read_source,
     replace_token,
+    set_body_secret,
 )
 from webhooks.spool import SpoolFull, the_spool
 from webhooks.storing import (
@@ -54,18 +60,22 @@ __all__ = [
     "KeptLater",
     "OutOfReach",
     "Outcome",
+    "Refused",
     "Rejection",
     "SourceExists",
     "SpoolFull",
     "StoredSignal",
     "UnknownToken",
+    "UnusableSecret",
     "UnusableToken",
     "create_source",
     "find_source",
     "hash_of_token",
     "new_token",
+    "read_again",
     "receive",
     "replace_token",
+    "set_body_secret",
     "store_signal",
 ]
 
@@ -82,6 +92,10 @@ class UnknownToken(Exception):
     """No enabled source has this token."""
 
 
+class Refused(Exception):
+    """The token is right, but the request is not the source's: nothing of it is kept but that there was one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One request as it came: the body, or its beginning when it is too long, and what is said about it.
@@ -93,6 +107,7 @@ class Delivery:
     token: str
     content_type: str = ""
     content_encoding: str = ""
+    sent_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,7 @@ def receive(delivery: Delivery) -> Outcome:
     """Make one signal of a request, or keep it with the reasons why it is none.
 
     :raises UnknownToken: when nobody has that token; nothing is kept then.
+    :raises Refused: when it comes from elsewhere than the source may send from, or lacks the secret in its body.
     :raises OutOfReach: when the database is away and the token is not among those that it has lately confirmed.
     :raises SpoolFull: when the database is away and there is no room to keep the alert.
     """
@@ -128,14 +144,15 @@ def receive(delivery: Delivery) -> Outcome:
     at = keeping.keeper.now()
     for _ in range(READINGS):
         known = _authenticate(delivery.token, until=until)
+        secrets = _secrets_in(delivery, known.source, until=until)
         wait = _seconds_to_wait(known.source, until=until)
         try:
             if wait:
                 problems: Sequence[Problem] = [_too_many(known.source)]
-                return replace(_reject(problems, delivery, known, at=at, until=until), wait_seconds=wait)
-            return _read_and_keep(delivery, known, at=at, until=until)
+                return replace(_reject(problems, delivery, known, secrets, at=at, until=until), wait_seconds=wait)
+            return _read_and_keep(delivery, known, secrets, at=at, until=until)
         except SourceChanged:
-            known_sources.forget(known.source.token_sha256)
+            known_sources.forget(known)
     raise OutOfReach("The source kept changing while the alert was read.")
 
 
@@ -150,6 +167,25 @@ def store_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: dateti
     """
     row = new_signal(alert, source=source, raw_body=raw_body, at=at or keeping.keeper.now())
     stored = _store(row, None, until=time.monotonic() + DATABASE_SECONDS)
+    tell_received(row, stored)
+    return stored
+
+
+def read_again(kept: RejectedAlert, *, source: AlertSource) -> StoredSignal | tuple[Problem, ...]:
+    """Read a rejected alert once more, by today's rules and those of its source now; return the signal or what is still wrong.
+
+    The signal was received when the alert was: an old one is followed, not traded.
+    """
+    try:
+        alert = read_alert(kept.body, rules=_rules_of(source), received_at=kept.received_at)
+    except UnreadableAlert as error:
+        return tuple(error.problems)
+    if not isinstance(alert, Alert):
+        return (alert.as_problem(),)
+    row = new_signal(alert, source=source, raw_body=kept.body, at=kept.received_at)
+    row = replace(row, received_at=kept.received_at)
+    stored = _store(row, None, until=time.monotonic() + DATABASE_SECONDS)
+    RejectedAlert.objects.filter(pk=kept.pk, replayed_signal=None).update(replayed_signal=stored.signal_id)
     tell_received(row, stored)
     return stored
 
@@ -176,6 +212,35 @@ def _authenticate(token: str, *, until: float) -> KnownSource:
     if is_ours:
         known_sources.add(found)
     return found
+
+
+def _secrets_in(delivery: Delivery, source: AlertSource, *, until: float) -> list[str]:
+    """Return what must be redacted in a body: the token, and the source's own secret, which has to be there.
+
+    :raises Refused: when the request is not the source's.
+    """
+    if not may_send(delivery.sent_from, source.allowed_networks):
+        _refuse(source, "address_not_allowed", f"It came from {delivery.sent_from or 'nowhere'}.", until=until)
+    if not source.body_secret_sha256:
+        return [delivery.token]
+    text = "" if delivery.content_encoding else delivery.raw.decode("utf-8-sig", errors="replace")
+    secret = find_secret(text, source.body_secret_sha256)
+    if secret is None:
+        _refuse(source, "body_secret_missing", "Its body did not carry the source's secret.", until=until)
+    return [delivery.token, secret]
+
+
+def _refuse(source: AlertSource, code: str, what: str, *, until: float) -> NoReturn:
+    """Count a request that knew the token and nothing more; the source's page says so to whoever has set it up."""
+    count_refusal()
+    with suppress(*DATABASE_ERRORS), intake_cursor(until=until) as cursor:
+        cursor.execute(
+            "UPDATE alert_sources SET refused_requests = refused_requests + 1, last_refused_at = statement_timestamp(),"
+            " last_refusal = %s WHERE id = %s",
+            [what, source.pk],
+        )
+    log.warning("signal.refused", source=source.name, code=code)
+    raise Refused(code)
 
 
 def _seconds_to_wait(source: AlertSource, *, until: float) -> int | None:
@@ -211,16 +276,18 @@ def _seconds_to_wait(source: AlertSource, *, until: float) -> int | None:
     return max(1, left) if count > source.requests_per_minute else None
 
 
-def _read_and_keep(delivery: Delivery, known: KnownSource, *, at: datetime, until: float) -> Outcome:
+def _read_and_keep(
+    delivery: Delivery, known: KnownSource, secrets: Sequence[str], *, at: datetime, until: float
+) -> Outcome:
     try:
         _refuse_encoded(delivery.content_encoding)
-        _refuse_too_long(delivery.raw)
-        text = redact(decode_body(delivery.raw), [delivery.token])
+        _refuse_too_long(delivery.raw, known.source)
+        text = redact(decode_body(delivery.raw), secrets)
         alert = read_alert(text, rules=_rules_of(known.source), received_at=at)
     except UnreadableAlert as error:
-        return _reject(error.problems, delivery, known, at=at, until=until)
+        return _reject(error.problems, delivery, known, secrets, at=at, until=until)
     if not isinstance(alert, Alert):
-        return _reject([alert.as_problem()], delivery, known, at=at, until=until)
+        return _reject([alert.as_problem()], delivery, known, secrets, at=at, until=until)
     row = new_signal(alert, source=known.source, raw_body=text, at=at)
     if not _has_to_queue():
         try:
@@ -235,13 +302,24 @@ def _read_and_keep(delivery: Delivery, known: KnownSource, *, at: datetime, unti
 
 
 def _reject(
-    problems: Sequence[Problem], delivery: Delivery, known: KnownSource, *, at: datetime, until: float
+    problems: Sequence[Problem],
+    delivery: Delivery,
+    known: KnownSource,
+    secrets: Sequence[str],
+    *,
+    at: datetime,
+    until: float,
 ) -> Rejection:
     """Keep a request that did not become a signal, with its reasons."""
     rejection = Rejection(code=problems[0].code if len(problems) == 1 else "invalid", problems=tuple(problems))
-    kept = "" if delivery.content_encoding else _kept_text(delivery.raw, delivery.token)
+    kept = "" if delivery.content_encoding else _kept_text(delivery.raw, secrets)
     row = new_rejection(
-        problems, source=known.source, body=kept, content_type=delivery.content_type, code=rejection.code
+        problems,
+        source=known.source,
+        body=kept,
+        content_type=delivery.content_type,
+        sent_from=delivery.sent_from,
+        code=rejection.code,
     )
     if not _has_to_queue():
         try:
@@ -323,15 +401,16 @@ def _too_many(source: AlertSource) -> Problem:
     )
 
 
-def _refuse_too_long(raw: bytes) -> None:
-    if len(raw) > settings.WEBHOOK_MAX_BODY_BYTES:
+def _refuse_too_long(raw: bytes, source: AlertSource) -> None:
+    most = source.largest_body_bytes or settings.WEBHOOK_MAX_BODY_BYTES
+    if len(raw) > most:
         raise UnreadableAlert(
             [
                 Problem(
                     field="body",
                     code="too_large",
-                    message=f"The body is larger than {settings.WEBHOOK_MAX_BODY_BYTES} bytes; only its beginning was kept.",
-                    accepted=f"at most {settings.WEBHOOK_MAX_BODY_BYTES} bytes",
+                    message=f"The body is larger than {most} bytes; only its beginning was kept.",
+                    accepted=f"at most {most} bytes",
                     example=EXAMPLE,
                 )
             ]
@@ -354,7 +433,7 @@ def _refuse_encoded(content_encoding: str) -> None:
         )
 
 
-def _kept_text(raw: bytes, token: str) -> str:
+def _kept_text(raw: bytes, secrets: Sequence[str]) -> str:
     """Return a body as text that can be stored, whatever it was, without its secrets."""
-    text = redact_bytes(raw, [token]).decode("utf-8-sig", errors="backslashreplace")
-    return storable(redact(text, [token]))
+    text = redact_bytes(raw, secrets).decode("utf-8-sig", errors="backslashreplace")
+    return storable(redact(text, secrets))

@@ -6,6 +6,7 @@ that was disabled or changed is noticed at once. Only while the database is away
 longer than ``TRUSTED_SECONDS``.
 """
 
+import hmac
 import json
 import os
 import re
@@ -14,13 +15,18 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
+from webhooks.alerts.body_secrets import LONGEST, SHORTEST
 from webhooks.canonical import sha256_hex
 from webhooks.lines import Cursor
 from webhooks.models import AlertSource
@@ -28,7 +34,11 @@ from webhooks.models import AlertSource
 TRUSTED_SECONDS = 3_600.0
 KEPT_IN = "sources.json"
 # What counts requests says nothing about who may send.
-VERSION = "md5((to_jsonb(s) - 'minute_started_at' - 'minute_requests')::text)"
+_COUNTERS = ("minute_started_at", "minute_requests", "refused_requests", "last_refused_at", "last_refusal")
+VERSION = f"md5((to_jsonb(s) - '{{{','.join(_COUNTERS)}}}'::text[])::text)"
+# The token of a source, or the one before it for as long as that is to work.
+_OPENS = "(token_sha256 = %s OR (previous_token_sha256 = %s AND previous_token_until > statement_timestamp()))"
+_BODY_SECRET = re.compile(rf"[A-Za-z0-9_~.\-]{{{SHORTEST},{LONGEST}}}")
 _TOKEN = re.compile(r"[A-Za-z0-9_~.\-]{8,200}")
 
 log = structlog.get_logger(__name__)
@@ -36,6 +46,10 @@ log = structlog.get_logger(__name__)
 
 class UnusableToken(ValueError):
     """A webhook token that cannot stand in an address, or is too short to be a secret."""
+
+
+class UnusableSecret(ValueError):
+    """A secret that cannot stand in the body of an alert, or is too short to be one."""
 
 
 class SourceExists(ValueError):
@@ -49,6 +63,18 @@ class KnownSource:
     source: AlertSource
     version: str
     row: Mapping[str, Any]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes of the tokens that open it, or did until lately."""
+        return tuple(hashed for hashed in (self.source.token_sha256, self.source.previous_token_sha256) if hashed)
+
+    def opens(self, hashed: str, *, at: datetime) -> bool:
+        """Tell whether the token of this hash opens it ``at`` that time."""
+        if hmac.compare_digest(hashed, self.source.token_sha256):
+            return True
+        until = self.source.previous_token_until
+        return hashed == self.source.previous_token_sha256 and until is not None and at < until
 
 
 def new_token() -> str:
@@ -74,13 +100,30 @@ def create_source(name: str, token: str, **defaults: Any) -> AlertSource:
     return source
 
 
-def replace_token(source: AlertSource, token: str) -> None:
-    """Give a source a new token; the old one is unknown from now on.
+def replace_token(source: AlertSource, token: str, *, old_works_for: timedelta = timedelta(0)) -> None:
+    """Give a source a new token; the old one works for as long as told, and one before that no longer.
 
     :raises UnusableToken: as ``create_source``.
     """
-    source.token_sha256 = hash_of_token(token)
-    source.save(update_fields=["token_sha256"])
+    hashed = hash_of_token(token)
+    keeps_old = old_works_for > timedelta(0)
+    source.previous_token_sha256 = source.token_sha256 if keeps_old else None
+    source.previous_token_until = timezone.now() + old_works_for if keeps_old else None
+    source.token_sha256 = hashed
+    source.save(update_fields=["token_sha256", "previous_token_sha256", "previous_token_until"])
+
+
+def set_body_secret(source: AlertSource, secret: str) -> None:
+    """Ask for a secret in every body of a source from now on, or with an empty one for none; only its hash is kept.
+
+    :raises UnusableSecret: when it is not 16 to 200 characters of those that text alerts can carry as one word.
+    """
+    if secret and not _BODY_SECRET.fullmatch(secret):
+        raise UnusableSecret(
+            f"A secret in the body has {SHORTEST} to {LONGEST} letters, digits or any of - . _ ~ (it is one word of the alert)."
+        )
+    source.body_secret_sha256 = sha256_hex(secret) if secret else ""
+    source.save(update_fields=["body_secret_sha256"])
 
 
 def hash_of_token(token: str) -> str:
@@ -99,14 +142,15 @@ def find_source(token: str) -> AlertSource | None:
         hashed = hash_of_token(token)
     except UnusableToken:
         return None
-    return AlertSource.objects.filter(token_sha256=hashed, enabled=True).first()
+    opens = Q(token_sha256=hashed) | Q(previous_token_sha256=hashed, previous_token_until__gt=Now())
+    return AlertSource.objects.filter(opens, enabled=True).first()
 
 
 def read_source(cursor: Cursor, hashed: str) -> KnownSource | None:
     """Return the enabled source that the hash of a token belongs to, as the database says."""
     cursor.execute(
-        f"SELECT to_jsonb(s)::text, {VERSION} FROM alert_sources AS s WHERE token_sha256 = %s AND enabled",  # noqa: S608
-        [hashed],
+        f"SELECT to_jsonb(s)::text, {VERSION} FROM alert_sources AS s WHERE {_OPENS} AND enabled",  # noqa: S608
+        [hashed, hashed],
     )
     row = cursor.fetchone()
     return _known(json.loads(row[0]), row[1]) if row else None
@@ -128,32 +172,35 @@ class KnownSources:
 
     def get(self, hashed: str) -> KnownSource | None:
         """Return what is known; whoever stores an alert on its word has the database compare its version."""
-        return self._by_token.get(hashed)
+        known = self._by_token.get(hashed)
+        return known if known and known.opens(hashed, at=timezone.now()) else None
 
     def get_trusted(self, hashed: str, *, folder: Path) -> KnownSource | None:
         """Return what is known, for an alert that the database cannot be asked about; None when that is too old."""
         if hashed not in self._by_token:
             self._load(folder)
         is_fresh = 0 <= time.time() - self._confirmed_at < TRUSTED_SECONDS
-        return self._by_token.get(hashed) if is_fresh else None
+        return self.get(hashed) if is_fresh else None
 
     def add(self, known: KnownSource) -> None:
         """Keep a source that the database has just named."""
         with self._lock:
-            self._by_token[known.source.token_sha256] = known
+            self._by_token |= dict.fromkeys(known.hashes, known)
             self._confirmed_at = time.time()
 
-    def forget(self, hashed: str) -> None:
+    def forget(self, known: KnownSource) -> None:
         """Ask the database again next time."""
         with self._lock:
-            self._by_token.pop(hashed, None)
+            for hashed in known.hashes:
+                self._by_token.pop(hashed, None)
 
     def replace(self, every: Iterable[KnownSource], *, folder: Path) -> None:
         """Keep exactly these, here and in the file: hashes and rules, no token."""
-        by_token = {known.source.token_sha256: known for known in every}
+        known_sources = list(every)
+        by_token = {hashed: known for known in known_sources for hashed in known.hashes}
         with self._lock:
             self._by_token, self._confirmed_at = by_token, time.time()
-        kept = {"confirmed_at": self._confirmed_at, "sources": [[dict(k.row), k.version] for k in by_token.values()]}
+        kept = {"confirmed_at": self._confirmed_at, "sources": [[dict(k.row), k.version] for k in known_sources]}
         fresh = folder / f"{KEPT_IN}.{os.getpid()}"
         with suppress(OSError):  # without the file, a restart during an outage cannot tell who is who, and says 503
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,7 +222,10 @@ class KnownSources:
             return
         with self._lock:
             if confirmed_at > self._confirmed_at:
-                self._by_token, self._confirmed_at = {k.source.token_sha256: k for k in found}, confirmed_at
+                self._by_token, self._confirmed_at = (
+                    {hashed: known for known in found for hashed in known.hashes},
+                    confirmed_at,
+                )
 
 
 def _known(row: dict[str, Any], version: str) -> KnownSource:

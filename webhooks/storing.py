@@ -19,6 +19,7 @@ from webhooks.models import AlertSource, TimestampOrigin
 from webhooks.sources import VERSION
 
 LONGEST_CONTENT_TYPE = 200
+LONGEST_ADDRESS = 45
 
 
 class SourceChanged(Exception):
@@ -60,6 +61,7 @@ class NewRejection:
     content_type: str
     problems: tuple[dict[str, Any], ...]
     received_at: datetime | None = None
+    sent_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def new_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: datetime
 
 
 def new_rejection(
-    problems: Sequence[Problem], *, source: AlertSource, body: str, content_type: str, code: str
+    problems: Sequence[Problem], *, source: AlertSource, body: str, content_type: str, code: str, sent_from: str = ""
 ) -> NewRejection:
     """Return the row for a request that is no signal; ``body`` carries no secrets any more."""
     return NewRejection(
@@ -110,6 +112,7 @@ def new_rejection(
         body=body[: settings.WEBHOOK_MAX_BODY_BYTES],
         content_type=storable(content_type)[:LONGEST_CONTENT_TYPE],
         problems=tuple(problem.as_json() for problem in problems),
+        sent_from=storable(sent_from)[:LONGEST_ADDRESS],
     )
 
 
@@ -222,8 +225,8 @@ def store_rejection(cursor: Cursor, row: NewRejection, check: Check | None = Non
     condition = f"WHERE EXISTS (SELECT FROM alert_sources AS s WHERE s.id = %s AND s.enabled AND {VERSION} = %s)"
     cursor.execute(
         f"""
-        INSERT INTO rejected_alerts (id, source, code, body, content_type, errors, received_at)
-        SELECT %s::uuid, %s, %s, %s, %s, %s::jsonb, coalesce(%s::timestamptz, statement_timestamp())
+        INSERT INTO rejected_alerts (id, source, code, body, content_type, sent_from, errors, received_at)
+        SELECT %s::uuid, %s, %s, %s, %s, %s, %s::jsonb, coalesce(%s::timestamptz, statement_timestamp())
         {condition if check else ""}
         ON CONFLICT (id) DO NOTHING
         RETURNING id
@@ -234,6 +237,7 @@ def store_rejection(cursor: Cursor, row: NewRejection, check: Check | None = Non
             row.code,
             row.body,
             row.content_type,
+            row.sent_from,
             json.dumps(row.problems),
             row.received_at,
             *((check.source_id, check.version) if check else ()),

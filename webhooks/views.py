@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.views import APIView
 
 from config.problems import PROBLEM_JSON, problem
+from config.proxies import client_address
 from webhooks.alerts.problems import Problem
 from webhooks.serializers import AlertAnswerSerializer, AlertProblemsSerializer
 from webhooks.services import (
@@ -21,6 +22,7 @@ from webhooks.services import (
     KeptLater,
     Outcome,
     OutOfReach,
+    Refused,
     Rejection,
     SpoolFull,
     StoredSignal,
@@ -61,7 +63,7 @@ class TradingViewWebhook(APIView):
         request={"application/json": OpenApiTypes.OBJECT, "text/plain": OpenApiTypes.STR},
         responses={
             200: AlertAnswerSerializer,
-            **{(status, PROBLEM_JSON): AlertProblemsSerializer for status in (400, 404, 405, 413, 429, 503)},
+            **{(status, PROBLEM_JSON): AlertProblemsSerializer for status in (400, 403, 404, 405, 413, 429, 503)},
         },
     )
     def post(self, request: HttpRequest, token: str) -> HttpResponse:
@@ -75,12 +77,17 @@ class TradingViewWebhook(APIView):
             token=token,
             content_type=request.META.get("CONTENT_TYPE", ""),
             content_encoding=_content_encoding(request),
+            sent_from=client_address(request),
         )
         try:
             return _answer(receive(delivery))
         except UnknownToken:
             return _problem(
                 HTTPStatus.NOT_FOUND, "There is no such webhook. Its address is shown when a source is created."
+            )
+        except Refused:
+            return _problem(
+                HTTPStatus.FORBIDDEN, "This source takes the alert from elsewhere, or with its secret in the body."
             )
         except (OutOfReach, SpoolFull, DatabaseError) as error:
             log.warning("webhook.database_unavailable", error_type=type(error).__name__, error_message=str(error))
