@@ -56,6 +56,7 @@ from webhooks.storing import (
 from webhooks.telling import tell_received, tell_rejected, tell_spooled
 
 __all__ = [
+    "Alert",
     "Delivery",
     "KeptLater",
     "OutOfReach",
@@ -73,6 +74,7 @@ __all__ = [
     "hash_of_token",
     "new_token",
     "read_again",
+    "read_by_todays_rules",
     "receive",
     "replace_token",
     "set_body_secret",
@@ -171,17 +173,25 @@ def store_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: dateti
     return stored
 
 
-def read_again(kept: RejectedAlert, *, source: AlertSource) -> StoredSignal | tuple[Problem, ...]:
-    """Read a rejected alert once more, by today's rules and those of its source now; return the signal or what is still wrong.
-
-    The signal was received when the alert was: an old one is followed, not traded.
-    """
+def read_by_todays_rules(kept: RejectedAlert, *, source: AlertSource) -> Alert | tuple[Problem, ...]:
+    """Read a rejected alert by today's rules and those of its source now; return it, or what is still wrong."""
     try:
         alert = read_alert(kept.body, rules=_rules_of(source), received_at=kept.received_at)
     except UnreadableAlert as error:
         return tuple(error.problems)
+    return alert if isinstance(alert, Alert) else (alert.as_problem(),)
+
+
+def read_again(kept: RejectedAlert, *, source: AlertSource) -> StoredSignal | tuple[Problem, ...]:
+    """Make a signal of a rejected alert that can be read by now; return it, or what is still wrong.
+
+    The signal was received when the alert was: an old one is followed, not traded.
+
+    :raises psycopg.Error: when the database does not take it.
+    """
+    alert = read_by_todays_rules(kept, source=source)
     if not isinstance(alert, Alert):
-        return (alert.as_problem(),)
+        return alert
     row = new_signal(alert, source=source, raw_body=kept.body, at=kept.received_at)
     row = replace(row, received_at=kept.received_at)
     stored = _store(row, None, until=time.monotonic() + DATABASE_SECONDS)

@@ -113,7 +113,7 @@ def replace_token(source: AlertSource, token: str, *, old_works_for: timedelta =
     source.save(update_fields=["token_sha256", "previous_token_sha256", "previous_token_until"])
 
 
-def set_body_secret(source: AlertSource, secret: str) -> None:
+def set_body_secret(source: AlertSource, secret: str, *, save: bool = True) -> None:
     """Ask for a secret in every body of a source from now on, or with an empty one for none; only its hash is kept.
 
     :raises UnusableSecret: when it is not 16 to 200 characters of those that text alerts can carry as one word.
@@ -123,7 +123,8 @@ def set_body_secret(source: AlertSource, secret: str) -> None:
             f"A secret in the body has {SHORTEST} to {LONGEST} letters, digits or any of - . _ ~ (it is one word of the alert)."
         )
     source.body_secret_sha256 = sha256_hex(secret) if secret else ""
-    source.save(update_fields=["body_secret_sha256"])
+    if save:
+        source.save(update_fields=["body_secret_sha256"])
 
 
 def hash_of_token(token: str) -> str:
