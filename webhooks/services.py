@@ -167,8 +167,8 @@ def _authenticate(token: str, *, until: float) -> KnownSource:
         with intake_cursor(until=until) as cursor:
             found = read_source(cursor, hashed)
     except DATABASE_ERRORS as error:
-        if is_ours and (trusted := known_sources.get_trusted(hashed, folder=settings.SPOOL_DIR)):
-            return trusted
+        if is_ours and (kept := known_sources.get_kept(hashed, folder=settings.SPOOL_DIR)):
+            return kept
         raise OutOfReach("The database is away and cannot say whose token this is.") from error
     if found is None:
         count_refusal()
@@ -230,7 +230,7 @@ def _read_and_keep(delivery: Delivery, known: KnownSource, *, at: datetime, unti
         else:
             tell_received(row, stored)
             return stored
-    _spool(replace(row, received_at=at))
+    _spool(replace(row, received_at=at), known)
     return KeptLater(signal_hash=row.signal_hash if row.has_own_time else None)
 
 
@@ -252,7 +252,7 @@ def _reject(
         else:
             tell_rejected(row)
             return rejection
-    _spool(replace(row, received_at=at))
+    _spool(replace(row, received_at=at), known)
     return rejection
 
 
@@ -299,7 +299,9 @@ def _may_be_spooled(error: Exception) -> None:
     log.warning("intake.not_stored", error_type=type(error).__name__, error_message=str(error))
 
 
-def _spool(row: NewSignal | NewRejection) -> None:
+def _spool(row: NewSignal | NewRejection, known: KnownSource) -> None:
+    if not known.is_trusted:
+        raise OutOfReach("The database has been away for too long to tell whether the source is still enabled.")
     the_spool().append(row)
     keeping.keeper.start()
     tell_spooled(row)
