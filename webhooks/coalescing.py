@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from webhooks.lines import OutOfReach, intake_cursor
 from webhooks.storing import Check, NewSignal, StoredSignal, store_signals
 
-LEADERS = 2
+LEADERS = 1
 MOST_AT_ONCE = 64
 
 

@@ -121,7 +121,7 @@ def test_an_outage_loses_no_alert_and_changes_nothing_about_it(outage: Outage) -
     assert the_spool().state().alerts == 7
     time.sleep(0.05)
     outage.end()
-    assert drain_spool() == 7
+    eventually(lambda: drain_spool() == 7)
     signals = list(Signal.objects.order_by("received_at"))
     assert [signal.raw_payload.get("note") for signal in signals] == [None, "second", None]
     assert all(before <= signal.received_at <= after for signal in signals[1:])
