@@ -289,7 +289,7 @@ def _try_to_store(row: NewSignal, check: Check | None, *, until: float) -> Store
 
 def _has_to_queue() -> bool:
     """Tell whether older alerts wait in the spool; a newer one has to stand behind them."""
-    return not connection.in_atomic_block and the_spool().is_waiting()
+    return the_spool().is_waiting() and not connection.in_atomic_block
 
 
 def _may_be_spooled(error: Exception) -> None:
