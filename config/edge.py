@@ -6,7 +6,6 @@ and in size; Django's threads see requests that are complete. An application aft
 """
 
 import asyncio
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -34,7 +33,7 @@ WEBHOOKS = "/webhooks/"
 BEYOND_THE_LIMIT = 512  # as much as the webhook wants to see of a body that is too long
 # So much of a body that is too long is thrown away, so that its sender gets to read the answer.
 MOST_THROWN_AWAY = 16 * 1024 * 1024
-THREADS = int(os.environ.get("WEB_THREADS", "16"))
+THREADS = 16
 
 Headers = list[tuple[str, str]]
 _Request = tuple[dict[str, Any], "HTTPProtocol", "asyncio.Future[None]"]

@@ -29,6 +29,7 @@ ADMIN = DOCS | {"script-src": "'self' 'unsafe-eval'", "form-action": "'self'"}
 # By the beginning of the path; what is not named here is data, and no page at all.
 PAGES = (("/admin/", ADMIN), ("/api/docs/", DOCS))
 
+
 def _as_header(policy: dict[str, str]) -> str:
     return "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
 
