@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 # TradingView gives up after three seconds. By then the database has answered or the alert lies in the spool.
-DATABASE_SECONDS = 1.3
+DATABASE_SECONDS = 1.7
 READINGS = 3
 LOST = "08006"  # what the driver raises without a code when the server has gone
 LOST_CONNECTION = ("08", "57P")
