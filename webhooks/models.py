@@ -179,7 +179,7 @@ class Signal(models.Model):
                 condition=Q(processed=False, parked_at__isnull=True),
                 name="signals_claimable",
             ),
-            # Serves services._redelivery_of(): the same body again, among alerts that carry no time of their own.
+            # Serves storing.store_without_own_time(): the same body again, among alerts that carry no time of their own.
             models.Index(
                 MD5("raw_body"),
                 F("received_at"),
