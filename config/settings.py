@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "config.proxies.TrustedProxiesMiddleware",
     "config.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "webhooks.middleware.AlertsFirstMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -173,6 +174,9 @@ SPECTACULAR_SETTINGS = {
 WEBHOOK_MAX_BODY_BYTES = 64 * 1024
 WEBHOOK_MAX_JSON_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+# Where alerts wait while the database is away: on this machine, shared by its web processes and workers.
+SPOOL_DIR = Path(env.str("SPOOL_DIR", default="") or RUN_DIR / "spool").expanduser().absolute()
+SPOOL_MAX_BYTES = read_int(env, "SPOOL_MAX_BYTES", default=64 * 1024 * 1024, lowest=0, highest=2**40)
 
 # Faults on purpose, for tests; refused in production.
 arm(read_faults(env, app_mode=APP_MODE, debug=DEBUG))

@@ -11,7 +11,6 @@ from orchestrator.worker import Options, Worker
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
 from tests.engine_server import EngineServer
-from tests.waiting import eventually as eventually
 from webhooks.models import Signal
 
 Engines = dict[str, EngineServer]

@@ -30,7 +30,8 @@ from orchestrator.queue import (
     release_signal,
 )
 from tests.factories import make_experiment, make_permit, make_revision, make_shadow_trade, make_signal
-from tests.working import eventually, in_threads
+from tests.waiting import eventually
+from tests.working import in_threads
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias
 
@@ -30,6 +30,7 @@ class Body:
     payload: JsonValue
     fields: Mapping[str, JsonValue]
     prefix: str = ""
+    index: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what was found once (fields.py)
 
 
 def decode_body(raw: bytes) -> str:

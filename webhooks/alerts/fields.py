@@ -64,8 +64,7 @@ def candidates_for(field: str, body: Body, *, pinned: str | None = None) -> list
     if pinned:
         found = value_at(pinned, body.payload)
         return [Candidate(pinned, found)] if _is_given(found) else []
-    top = _by_name(body.fields, prefix=body.prefix)
-    nested = _nested_by_name(body)
+    top, nested = _levels(body)
     return [
         replace(candidate, ambiguous=ambiguous)
         for names, ambiguous in ((NAMES[field], False), (AMBIGUOUS_NAMES[field], True))
@@ -77,7 +76,7 @@ def candidates_for(field: str, body: Body, *, pinned: str | None = None) -> list
 
 def named(names: tuple[str, ...], body: Body) -> Candidate | None:
     """Return the first value that has one of these plain names, top level first; None when there is none."""
-    for level in (_by_name(body.fields, prefix=body.prefix), _nested_by_name(body)):
+    for level in _levels(body):
         for name in names:
             if found := level.get(name):
                 return found[0]
@@ -110,6 +109,14 @@ def _step(value: JsonValue, step: str) -> JsonValue:
             return value[step]
         return next((value[key] for key in value if key.casefold() == step.casefold()), None)
     return None
+
+
+def _levels(body: Body) -> tuple[dict[str, list[Candidate]], dict[str, list[Candidate]]]:
+    """Return what stands at the top and one level deeper, by plain names; made once for a body, for every field asks."""
+    if "levels" not in body.index:
+        body.index["levels"] = (_by_name(body.fields, prefix=body.prefix), _nested_by_name(body))
+    levels: tuple[dict[str, list[Candidate]], dict[str, list[Candidate]]] = body.index["levels"]
+    return levels
 
 
 def _by_name(fields: Mapping[str, JsonValue], *, prefix: str) -> dict[str, list[Candidate]]:

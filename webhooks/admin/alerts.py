@@ -1,4 +1,4 @@
-"""The intake in the admin: signals and what was turned away to look at, sources to set up."""
+"""Signals, and what was turned away, in the admin: to look at, and to read again."""
 
 import json
 from collections.abc import Callable
@@ -7,18 +7,16 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from config.paging import CappedPaginator, InspectionList
-from webhooks.message_templates import INDICATOR_ALERT, STRATEGY_ALERT
+from webhooks.admin.reading_again import read_again_page
 from webhooks.models import AlertSource, RejectedAlert, Signal
-from webhooks.services import hash_of_token, new_token
 
 TEXT_BLOCK = '<pre class="max-w-3xl overflow-x-auto text-xs whitespace-pre-wrap">{}</pre>'
 LABELS = {"long": "success", "short": "danger", "waiting": "info", "processed": "success", "parked": "danger"}
@@ -184,7 +182,26 @@ class RejectedAlertAdmin(Inspection):
     search_help_text = "A text in the body"
     ordering = ("-id",)
     list_fullwidth = True
-    fields = ("id", "received", "source", "code", "reasons", "content_type", "body_as_received", "replayed_signal")
+    fields = (
+        "id", "received", "source", "sent_from", "code", "reasons", "content_type", "body_as_received", "replayed_signal",
+    )  # fmt: skip
+    actions = ("read_again",)
+    actions_detail = ("read_this_again",)
+
+    def has_read_again_permission(self, request: HttpRequest, *_: Any) -> bool:
+        """Tell who may make signals of rejected alerts."""
+        return request.user.has_perm("webhooks.read_again")
+
+    @action(description="Read again with today's rules", permissions=["read_again"])
+    def read_again(self, request: HttpRequest, queryset: QuerySet[RejectedAlert]) -> HttpResponse | None:
+        """Show what the chosen alerts would be read as today, and store them once that is confirmed."""
+        return read_again_page(request, queryset, site=self.admin_site, action="read_again")
+
+    @action(description="Read again", url_path="read-again", permissions=["read_again"])
+    def read_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Do the same with one alert, from its page."""
+        answer = read_again_page(request, RejectedAlert.objects.filter(pk=object_id), site=self.admin_site, action="")
+        return answer or HttpResponseRedirect(reverse("admin:webhooks_rejectedalert_change", args=[object_id]))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedAlert]:
         """Return the rows with the signal that a later reading has made of them."""
@@ -220,45 +237,3 @@ class RejectedAlertAdmin(Inspection):
     def body_as_received(self, alert: RejectedAlert) -> SafeString:
         """The body without its secrets."""
         return format_html(TEXT_BLOCK, alert.body)
-
-
-@admin.register(AlertSource)
-class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "enabled", "default_timeframe", "accept_missing_timestamp", "requests_per_minute")
-    list_filter = ("enabled",)
-    search_fields = ("name",)
-    ordering = ("name",)
-    fields = (
-        "name", "enabled", "default_timeframe", "accept_missing_timestamp", "dedupe_window_seconds", "paths",
-        "requests_per_minute",
-    )  # fmt: skip
-
-    def get_readonly_fields(self, request: HttpRequest, obj: AlertSource | None = None) -> tuple[str, ...]:
-        """The name is part of every signal's hash: once given, it stays."""
-        return ("name",) if obj else ()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A source is switched off, not deleted: its signals name it."""
-        return False
-
-    def save_model(self, request: HttpRequest, obj: AlertSource, form: Any, change: bool) -> None:
-        """Save a source; a new one gets its token, which nobody but the answer to this request will see."""
-        if not change:
-            obj.plain_token = new_token()
-            obj.token_sha256 = hash_of_token(obj.plain_token)
-        super().save_model(request, obj, form, change)
-
-    def response_add(
-        self, request: HttpRequest, obj: AlertSource, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """Show the new address and the messages to paste, once."""
-        address = reverse("webhooks:tradingview", args=[obj.plain_token])
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Source {obj.name}",
-            "source": obj,
-            "address": request.build_absolute_uri(address),
-            "strategy_alert": STRATEGY_ALERT,
-            "indicator_alert": INDICATOR_ALERT,
-        }
-        return TemplateResponse(request, "webhooks/source_created.html", context)
