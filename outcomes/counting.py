@@ -92,11 +92,11 @@ _COUNT_PAIRS = f"""
     ON CONFLICT (experiment_id) DO UPDATE SET {_WRITTEN}
 """  # noqa: S608 - constants
 _SLICES_OF_DAYS = _SLICES.format(
-    experiments=f"(SELECT DISTINCT experiment_id FROM ({trade_sql.closed()}) AS closed) AS those JOIN experiments USING (experiment_id)"
+    experiments=f"(SELECT DISTINCT experiment_id FROM ({trade_sql.closed(trade_sql.STRETCHES)}) AS closed) AS those JOIN experiments USING (experiment_id)"
 )
 _SUM_DAYS = f"""
     INSERT INTO daily_trades (id, slice_id, engine, kind, day, {", ".join(trade_sql.SUMS)})
-    SELECT gen_random_uuid(), * FROM ({trade_sql.by_slice()}) AS sums
+    SELECT gen_random_uuid(), * FROM ({trade_sql.by_slice(trade_sql.STRETCHES)}) AS sums
 """  # noqa: S608 - constants
 
 

@@ -59,36 +59,37 @@ def _side_columns(x: str, engine: str) -> str:
     return _COLUMNS.format(x=x, engine=engine, capital=_capital(x), own=_own(x), leads=leads)
 
 
-def _sides(experiments: str) -> str:
+def _sides(experiment: str) -> str:
     return f"""
 SELECT experiments.experiment_id, signal.symbol, signal.timeframe, policy.execution_mode AS mode,
        experiments.policy_version, experiments.created_at, experiments.variant, experiments.split_percentage AS share,
        policy.executed_engine, {_side_columns("a", "A")} {_side_columns("b", "B")}
        real_left.pnl AS real_pnl, real_left.exit_time AS real_at
-  FROM {experiments}
+  FROM experiments
   JOIN signals AS signal ON signal.signal_id = experiments.signal_id
   JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
   LEFT JOIN exit_syncs AS sync ON sync.experiment_id = experiments.experiment_id
   {_SIDE.format(x="a", engine="A")} {_SIDE.format(x="b", engine="B")}
   LEFT JOIN real_trades ON real_trades.experiment_id = experiments.experiment_id AND real_trades.authorised
   LEFT JOIN real_trade_outcomes AS real_left ON real_left.trade_id = real_trades.trade_id
+ WHERE experiments.experiment_id {experiment}
 """  # noqa: S608 - constants
 
 
-def _judged(experiments: str) -> str:
+def _judged(experiment: str) -> str:
     return f"""
 SELECT *,
        CASE WHEN 'void' IN (a_state, b_state) THEN 'VOID' WHEN 'no_answer' IN (a_state, b_state) THEN 'NO_ANSWER'
             WHEN 'open' IN (a_state, b_state) THEN 'OPEN' ELSE 'COMPLETE' END AS state,
        CASE executed_engine WHEN 'A' THEN a_at WHEN 'B' THEN b_at END AS twin_at
-  FROM ({_sides(experiments)}) AS sides
+  FROM ({_sides(experiment)}) AS sides
 """  # noqa: S608 - constants
 
 
-def fresh(experiments: str = "experiments") -> str:
+def fresh(experiment: str = "IS NOT NULL") -> str:
     """Return the query for pairs as the facts have them now, with the columns of ``KEPT``.
 
-    :param experiments: what stands after FROM; a table or a join that is named ``experiments``.
+    :param experiment: the condition on ``experiment_id``.
     """
     return f"""
         SELECT experiment_id, symbol, timeframe, mode, policy_version, created_at, variant, share, executed_engine, state,
@@ -99,7 +100,7 @@ def fresh(experiments: str = "experiments") -> str:
                own_a_pnl, own_b_pnl,
                CASE WHEN real_at IS NOT NULL AND twin_at IS NOT NULL THEN greatest(real_at, twin_at) END AS executed_at,
                real_pnl
-          FROM ({_judged(experiments)}) AS judged
+          FROM ({_judged(experiment)}) AS judged
     """  # noqa: S608 - constants
 
 
@@ -128,14 +129,16 @@ SELECT experiment_id, symbol, timeframe, mode, policy_version, {", ".join(COLUMN
   FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
 """  # noqa: S608 - constants
 CHANGED = "changed AS MATERIALIZED (SELECT DISTINCT experiment_id FROM changed_pairs)"
-# What the counted sums lack: minus what was counted for a changed pair, plus what it is now.
+# What the counted sums lack: minus what was counted for a changed pair, plus what it is now. OFFSET 0 keeps it a look-up
+# per changed pair, whatever the planner guesses about how many there are.
 MOVED = f"""
 moved AS MATERIALIZED (
-    SELECT -1 AS times, * FROM ({KEPT}) AS kept WHERE experiment_id IN (SELECT experiment_id FROM changed)
+    SELECT -1 AS times, kept.* FROM changed CROSS JOIN LATERAL (
+        {KEPT} WHERE pairs.experiment_id = changed.experiment_id OFFSET 0) AS kept
     UNION ALL
-    SELECT 1, * FROM ({fresh("changed JOIN experiments USING (experiment_id)")}) AS fresh
+    SELECT 1, fresh.* FROM changed CROSS JOIN LATERAL ({fresh("= changed.experiment_id OFFSET 0")}) AS fresh
 )
-"""  # noqa: S608 - constants
+"""
 
 PAIR_SUMS = (
     "pairs",
