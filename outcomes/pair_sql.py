@@ -40,9 +40,13 @@ def _multiplier(x: str) -> str:
 def _capital(x: str) -> str:
     """Return the capital at risk: max_loss, else what a bought contract cost; null when neither is a usable amount."""
     told = f"trade_{x}.terms ->> 'max_loss'"
+    cost = (
+        f"coalesce(left_{x}.entry_price * left_{x}.quantity * left_{x}.multiplier,"
+        f" trade_{x}.entry_price * trade_{x}.quantity * {_multiplier(x)})"
+    )
     amount = (
         f"CASE WHEN {told} IS NOT NULL THEN CASE WHEN {told} ~ {_AMOUNT} THEN ({told})::numeric END"
-        f" WHEN trade_{x}.terms ->> 'side' = 'BUY' THEN trade_{x}.entry_price * trade_{x}.quantity * {_multiplier(x)} END"
+        f" WHEN trade_{x}.terms ->> 'side' = 'BUY' THEN {cost} END"
     )
     return f"(SELECT CASE WHEN amount < {_BEYOND} THEN nullif(round(amount, 8), 0) END FROM (VALUES ({amount})) AS risk (amount))"  # noqa: S608 - constants
 
@@ -139,6 +143,8 @@ moved AS MATERIALIZED (
     SELECT 1, fresh.* FROM changed CROSS JOIN LATERAL ({fresh("= changed.experiment_id OFFSET 0")}) AS fresh
 )
 """
+
+NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"  # noqa: S608 - constants
 
 PAIR_SUMS = (
     "pairs",
