@@ -5,13 +5,17 @@ from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from outcomes.domain.assignment_check import ALARM, FEWEST_EXPECTED, log_beta_binomial
 from outcomes.domain.discordant import ALPHA
+from outcomes.domain.distributions import normal_quantile
 from outcomes.domain.planning import clusters_to_see
 from outcomes.domain.series import BY_DAY
 from tests.calibration.looks import any_time_alarms, check_agreement, look, naive_alarms
-from tests.calibration.scenarios import NULLS, POWER, Generator, Scenario, shifted
+from tests.calibration.scenarios import NULLS, POWER, Floats, Generator, Scenario, shifted
+
+Counts = NDArray[np.int64]
 
 LIMIT = 0.06
 SEED = 20260302
@@ -31,6 +35,7 @@ class Rate:
     ours: float
     naive: float
     held: bool
+    limit: float = LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +89,36 @@ def powers(*, paths: int, days: int, seed: int) -> Iterator[Power]:
 
 def counting_rates(*, paths: int, days: int, seed: int) -> Iterator[Rate]:
     """Yield the false alarms of "wins more often" (limit 5 %) and of the check of the variant (limit 1 %)."""
-    for name, told, share, limit, fewest in (
+    for name, told, share, level, fewest in (
         ("wins more often", "2 discordant pairs a day, a fair coin each", 0.5, ALPHA, 0),
         ("assignment 50 %", "2 signals a day, half to each variant", 0.5, ALARM, FEWEST_EXPECTED),
         ("assignment 20 %", "2 signals a day, a fifth to A", 0.2, ALARM, FEWEST_EXPECTED),
     ):
-        generator = _generator(seed, name, 0)
-        number = 2 * np.arange(1, days + 1)
-        hits = generator.binomial(2, share, (paths, days)).cumsum(axis=1)
-        evidence = _evidence(number, hits, share)
-        may = np.minimum(number * share, number * (1 - share)) >= fewest
-        z = np.abs(hits - number * share) / np.sqrt(number * share * (1 - share))
-        naive = {0.05: 1.959963984540054, 0.01: 2.5758293035489004}[limit]
-        yield Rate(
-            name,
-            f"{told}; alarm at {limit:.0%}",
-            float(((evidence >= -log(limit)) & may).any(axis=1).mean()),
-            float(((z > naive) & may).any(axis=1).mean()),
-            held=True,
-        )
+        hits = _generator(seed, name, 0).binomial(2, share, (paths, days))
+        yield _counting_rate(name, f"{told}; alarm at {level:.0%}", hits, share=share, level=level, fewest=fewest)
+    name = "wins more often, days decide"
+    generator = _generator(seed, name, 0)
+    hits = generator.binomial(2, generator.choice([0.2, 0.8], (paths, days)))
+    told = "the same, but a day favours one engine in 4 of 5 pairs; alarm at 5%"
+    yield replace(_counting_rate(name, told, hits, share=0.5, level=ALPHA, fewest=0), held=False)
 
 
-def _evidence(number: np.ndarray, hits: np.ndarray, share: float) -> np.ndarray:
+def _counting_rate(name: str, told: str, hits: Counts, *, share: float, level: float, fewest: int) -> Rate:
+    """Return the false alarms of hits per path and day, out of two."""
+    number, hits = 2 * np.arange(1, hits.shape[1] + 1), hits.cumsum(axis=1)
+    may = np.minimum(number * share, number * (1 - share)) >= fewest
+    z = np.abs(hits - number * share) / np.sqrt(number * share * (1 - share))
+    return Rate(
+        name,
+        told,
+        float(((_evidence(number, hits, share) >= -log(level)) & may).any(axis=1).mean()),
+        float(((z > normal_quantile(1 - level / 2)) & may).any(axis=1).mean()),
+        held=True,
+        limit=level * LIMIT / ALPHA,
+    )
+
+
+def _evidence(number: Counts, hits: Counts, share: float) -> Floats:
     """Return the reports' own evidence, looked up by (number, hits): there are far fewer of those than looks."""
     table = np.full((len(number), int(number[-1]) + 1), -np.inf)
     for place, tries in enumerate(number):
@@ -114,7 +127,7 @@ def _evidence(number: np.ndarray, hits: np.ndarray, share: float) -> np.ndarray:
     return table[np.arange(len(number)), hits]
 
 
-def _first_alarm(difference: float, *, chunk: int, paths: int, days: int, seed: int) -> np.ndarray:
+def _first_alarm(difference: float, *, chunk: int, paths: int, days: int, seed: int) -> Floats:
     """Return the day of the first alarm for A of each path, infinite without one."""
     sums, numbers = shifted(difference)(_generator(seed, f"power {difference}", chunk), paths, days)
     looks = look(sums, numbers, BY_DAY)

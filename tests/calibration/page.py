@@ -14,7 +14,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "calibration.md"
 RECORD = PROJECT / "outcomes" / "domain" / "calibration.json"
 # What the verdict is computed with; when one of these changes, the recorded results are about something else.
-MEASURED = ("confidence_sequence.py", "comparison.py", "series.py", "discordant.py", "assignment_check.py")
+MEASURED = (
+    "confidence_sequence.py",
+    "comparison.py",
+    "series.py",
+    "discordant.py",
+    "assignment_check.py",
+    "distributions.py",
+    "planning.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ def fingerprint() -> str:
 
 def failures(rates: Sequence[Rate]) -> list[Rate]:
     """Return the scenarios that must be held and were not."""
-    return [found for found in rates if found.held and found.ours > LIMIT]
+    return [found for found in rates if found.held and found.ours > found.limit]
 
 
 def record(results: Results) -> dict[str, Any]:
@@ -66,6 +74,11 @@ def record(results: Results) -> dict[str, Any]:
         "powers": [asdict(found) for found in results.powers],
         "fingerprint": fingerprint(),
     }
+
+
+def record_on_disk() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return found
 
 
 def write(results: Results) -> None:

@@ -26,7 +26,7 @@ class Scenario:
 
 
 def normal(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
-    return _summed(generator, paths, days, lambda size: generator.standard_normal(size))
+    return _summed(generator, paths, days, generator.standard_normal)
 
 
 def fat_tails(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
