@@ -6,6 +6,7 @@ from outcomes import queries
 from outcomes.domain.series import BY_DAY, Series
 from outcomes.figures import ComparedPairs, comparison_figures, performance_figures
 from outcomes.filters import ReportFilters
+from outcomes.snapshot import one_snapshot
 
 NO_FILTERS = ReportFilters()
 
@@ -17,10 +18,9 @@ def performance(filters: ReportFilters = NO_FILTERS) -> dict[str, Any]:
     is still counted as a twin. "real" holds every real fill, an unauthorised one too. Money as decimal strings, ratios
     as numbers, undefined is None and its reason stands in "undefined".
     """
-    return {
-        "filters": filters.as_json(),
-        **performance_figures(queries.trade_days(filters), queries.answers(filters)),
-    }
+    with one_snapshot():
+        days, answers = queries.trade_days(filters), queries.answers(filters)
+    return {"filters": filters.as_json(), **performance_figures(days, answers)}
 
 
 def comparison(filters: ReportFilters = NO_FILTERS, series: Series = BY_DAY) -> dict[str, Any]:
@@ -28,11 +28,12 @@ def comparison(filters: ReportFilters = NO_FILTERS, series: Series = BY_DAY) -> 
 
     The verdict is in R, so that a large position does not outweigh many small ones; the same figures in currency follow.
     """
-    found = ComparedPairs(
-        days=queries.pair_days(filters),
-        own_exit_days=queries.own_exit_pair_days(filters),
-        incomplete=queries.incomplete_pairs(filters),
-        assignments=queries.assignments(filters),
-        executed=queries.execution_costs(filters),
-    )
+    with one_snapshot():
+        found = ComparedPairs(
+            days=queries.pair_days(filters),
+            own_exit_days=queries.own_exit_pair_days(filters),
+            incomplete=queries.incomplete_pairs(filters),
+            assignments=queries.assignments(filters),
+            executed=queries.execution_costs(filters),
+        )
     return {"filters": filters.as_json(), **comparison_figures(found, series)}

@@ -11,6 +11,7 @@ from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.notifications import Notifier
 from orchestrator.worker import Options, StepFailed, Worker
+from outcomes.counting import count_changes
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             worker = Worker(
                 options,
                 steps=(apply_exits, price_followers),
-                sweeps=(settle_late_followers, report_expired_trades, notifier.send_notifications),
+                sweeps=(settle_late_followers, report_expired_trades, count_changes, notifier.send_notifications),
             )
             before = [(number, signal.signal(number, lambda *_: worker.stop())) for number in STOPPING]
             try:

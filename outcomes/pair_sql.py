@@ -1,0 +1,241 @@
+"""The SQL of pairs: what both engines made of an experiment, and what a pair adds to the sums of its days.
+
+Both sides are shadow trades; the engine that executed contributes the twin of its real trade. A PASS counts 0. A pair is
+complete when both sides are known, at the later of the two moments: the exit, or the answer when it was a PASS.
+"""
+
+_AMOUNT = r"'^\s*[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,2})?\s*$'"
+_BEYOND = "1e40"  # nothing of this size is meant, and a column could not hold what follows from it
+
+_SIDE = """
+  LEFT JOIN engine_calls AS asked_{x}
+    ON asked_{x}.experiment_id = experiments.experiment_id AND asked_{x}.kind = 'RECOMMENDATION' AND asked_{x}.engine = '{engine}'
+  LEFT JOIN recommendations AS said_{x} ON said_{x}.call_id = asked_{x}.id
+  LEFT JOIN shadow_trades AS trade_{x}
+    ON trade_{x}.experiment_id = experiments.experiment_id AND trade_{x}.engine = '{engine}'
+  LEFT JOIN shadow_trade_outcomes AS left_{x} ON left_{x}.trade_id = trade_{x}.trade_id
+"""
+# A side at its own exit: the lead's exit is its own; its real trade's twin has it too, unless it told another one.
+_COLUMNS = """
+       said_{x}.action AS {x}_action,
+       CASE WHEN said_{x}.action = 'PASS' THEN 'passed' WHEN left_{x}.outcome_id IS NOT NULL THEN 'closed'
+            WHEN trade_{x}.status = 'VOID' THEN 'void'
+            WHEN said_{x}.action IS NULL AND asked_{x}.state = 'FAILED' THEN 'no_answer' ELSE 'open' END AS {x}_state,
+       CASE WHEN said_{x}.action = 'PASS' THEN 0 ELSE left_{x}.pnl END AS {x}_pnl,
+       CASE WHEN said_{x}.action = 'PASS' THEN said_{x}.received_at ELSE left_{x}.exit_time END AS {x}_at,
+       {capital} AS {x}_capital,
+       CASE WHEN said_{x}.action = 'PASS' THEN 0 WHEN {leads} THEN left_{x}.pnl
+            WHEN trade_{x}.own_exit_time IS NOT NULL THEN {own}
+            WHEN sync.lead_engine = '{engine}' THEN left_{x}.pnl END AS own_{x}_pnl,
+       CASE WHEN said_{x}.action = 'PASS' THEN said_{x}.received_at WHEN {leads} THEN left_{x}.exit_time
+            WHEN trade_{x}.own_exit_time IS NOT NULL THEN trade_{x}.own_exit_time
+            WHEN sync.lead_engine = '{engine}' THEN left_{x}.exit_time END AS own_{x}_at,
+"""
+
+
+def _multiplier(x: str) -> str:
+    return f"coalesce((trade_{x}.terms #>> '{{instrument,multiplier}}')::numeric, 1)"
+
+
+def _capital(x: str) -> str:
+    """Return the capital at risk: max_loss, else what a bought contract cost; null when neither is a usable amount."""
+    told = f"trade_{x}.terms ->> 'max_loss'"
+    cost = (
+        f"coalesce(left_{x}.entry_price * left_{x}.quantity * left_{x}.multiplier,"
+        f" trade_{x}.entry_price * trade_{x}.quantity * {_multiplier(x)})"
+    )
+    amount = (
+        f"CASE WHEN {told} IS NOT NULL THEN CASE WHEN {told} ~ {_AMOUNT} THEN ({told})::numeric END"
+        f" WHEN trade_{x}.terms ->> 'side' = 'BUY' THEN {cost} END"
+    )
+    return f"(SELECT CASE WHEN amount < {_BEYOND} THEN nullif(round(amount, 8), 0) END FROM (VALUES ({amount})) AS risk (amount))"  # noqa: S608 - constants
+
+
+def _own(x: str) -> str:
+    return (
+        f"round((trade_{x}.own_exit_price - trade_{x}.entry_price) * trade_{x}.quantity * {_multiplier(x)}"
+        f" * CASE WHEN trade_{x}.terms ->> 'side' = 'SELL' THEN -1 ELSE 1 END, 8)"
+    )
+
+
+def _side_columns(x: str, engine: str) -> str:
+    leads = f"sync.lead_trade_id = trade_{x}.trade_id"
+    return _COLUMNS.format(x=x, engine=engine, capital=_capital(x), own=_own(x), leads=leads)
+
+
+def _sides(experiment: str) -> str:
+    return f"""
+SELECT experiments.experiment_id, signal.symbol, signal.timeframe, policy.execution_mode AS mode,
+       experiments.policy_version, experiments.created_at, experiments.variant, experiments.split_percentage AS share,
+       policy.executed_engine, {_side_columns("a", "A")} {_side_columns("b", "B")}
+       real_left.pnl AS real_pnl, real_left.exit_time AS real_at
+  FROM experiments
+  JOIN signals AS signal ON signal.signal_id = experiments.signal_id
+  JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
+  LEFT JOIN exit_syncs AS sync ON sync.experiment_id = experiments.experiment_id
+  {_SIDE.format(x="a", engine="A")} {_SIDE.format(x="b", engine="B")}
+  LEFT JOIN real_trades ON real_trades.experiment_id = experiments.experiment_id AND real_trades.authorised
+  LEFT JOIN real_trade_outcomes AS real_left ON real_left.trade_id = real_trades.trade_id
+ WHERE experiments.experiment_id {experiment}
+"""  # noqa: S608 - constants
+
+
+def _judged(experiment: str) -> str:
+    return f"""
+SELECT *,
+       CASE WHEN 'void' IN (a_state, b_state) THEN 'VOID' WHEN 'no_answer' IN (a_state, b_state) THEN 'NO_ANSWER'
+            WHEN 'open' IN (a_state, b_state) THEN 'OPEN' ELSE 'COMPLETE' END AS state,
+       CASE executed_engine WHEN 'A' THEN a_at WHEN 'B' THEN b_at END AS twin_at
+  FROM ({_sides(experiment)}) AS sides
+"""  # noqa: S608 - constants
+
+
+def fresh(experiment: str = "IS NOT NULL") -> str:
+    """Return the query for pairs as the facts have them now, with the columns of ``KEPT``.
+
+    :param experiment: the condition on ``experiment_id``.
+    """
+    return f"""
+        SELECT experiment_id, symbol, timeframe, mode, policy_version, created_at, variant, share, executed_engine, state,
+               a_action, b_action, CASE WHEN state = 'COMPLETE' THEN greatest(a_at, b_at) END AS completed_at,
+               a_pnl, b_pnl, a_capital, b_capital,
+               CASE WHEN state IN ('COMPLETE', 'OPEN') AND own_a_at IS NOT NULL AND own_b_at IS NOT NULL
+                    THEN greatest(own_a_at, own_b_at) END AS own_completed_at,
+               own_a_pnl, own_b_pnl,
+               CASE WHEN real_at IS NOT NULL AND twin_at IS NOT NULL THEN greatest(real_at, twin_at) END AS executed_at,
+               real_pnl
+          FROM ({_judged(experiment)}) AS judged
+    """  # noqa: S608 - constants
+
+
+# Pairs as they were counted; a filter names the columns of the slice.
+COLUMNS = (
+    "created_at",
+    "variant",
+    "share",
+    "executed_engine",
+    "state",
+    "a_action",
+    "b_action",
+    "completed_at",
+    "a_pnl",
+    "b_pnl",
+    "a_capital",
+    "b_capital",
+    "own_completed_at",
+    "own_a_pnl",
+    "own_b_pnl",
+    "executed_at",
+    "real_pnl",
+)
+KEPT = f"""
+SELECT experiment_id, symbol, timeframe, mode, policy_version, {", ".join(COLUMNS)}
+  FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
+"""  # noqa: S608 - constants
+CHANGED = "changed AS MATERIALIZED (SELECT DISTINCT experiment_id FROM changed_pairs)"
+# What the counted sums lack: minus what was counted for a changed pair, plus what it is now. OFFSET 0 keeps it a look-up
+# per changed pair, whatever the planner guesses about how many there are.
+MOVED = f"""
+moved AS MATERIALIZED (
+    SELECT -1 AS times, kept.* FROM changed CROSS JOIN LATERAL (
+        {KEPT} WHERE pairs.experiment_id = changed.experiment_id OFFSET 0) AS kept
+    UNION ALL
+    SELECT 1, fresh.* FROM changed CROSS JOIN LATERAL ({fresh("= changed.experiment_id OFFSET 0")}) AS fresh
+)
+"""
+
+NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"  # noqa: S608 - constants
+
+PAIR_SUMS = (
+    "pairs",
+    "difference",
+    "pairs_in_r",
+    "difference_in_r",
+    "only_a",
+    "only_b",
+    "passed_a",
+    "passed_b",
+    "passed_both",
+)
+EXPERIMENT_SUMS = (
+    "variant_a",
+    "variant_b",
+    "open",
+    "void",
+    "no_answer",
+    *(
+        f"{engine}_{role}_{what}"
+        for engine in ("a", "b")
+        for role in ("executing", "shadow")
+        for what in ("answers", "passes")
+    ),
+)
+
+# On which moment, of what minus what, a basis compares.
+BASES = {
+    "SYNCHRONISED": ("completed_at", "state = 'COMPLETE'", "a", "b", "a_pnl", "b_pnl"),
+    "OWN_EXIT": ("own_completed_at", "own_completed_at IS NOT NULL", "a", "b", "own_a_pnl", "own_b_pnl"),
+    "EXECUTION_A": ("executed_at", "executed_at IS NOT NULL AND executed_engine = 'A'", "a", "a", "real_pnl", "a_pnl"),
+    "EXECUTION_B": ("executed_at", "executed_at IS NOT NULL AND executed_engine = 'B'", "b", "b", "real_pnl", "b_pnl"),
+}
+
+
+def moment_of(basis: str) -> str:
+    """Return the column with the moment at which a pair was complete on a basis."""
+    return BASES[basis][0]
+
+
+def differences(pairs: str, basis: str) -> str:
+    """Return the query for the complete pairs of one basis out of ``pairs`` (with ``times``, 1 or -1), A minus B."""
+    moment, complete, x, y, first, second = BASES[basis]
+    is_execution = basis.startswith("EXECUTION")
+    passed = ("false", "false") if is_execution else (f"{x}_action = 'PASS'", f"{y}_action = 'PASS'")
+    return f"""
+        SELECT *, first - second AS difference, first_r - second_r AS difference_in_r, {moment} AS at,
+               ({moment} AT TIME ZONE 'UTC')::date AS day, '{basis}' AS basis,
+               {passed[0]} AS a_passed, {passed[1]} AS b_passed, NOT {is_execution} AS is_a_contest
+          FROM (SELECT *, {first} AS first, {second} AS second,
+                       CASE WHEN {x}_action = 'PASS' THEN 0 ELSE round({first} / {x}_capital, 12) END AS first_r,
+                       CASE WHEN {y}_action = 'PASS' THEN 0 ELSE round({second} / {y}_capital, 12) END AS second_r
+                  FROM {pairs} AS pairs
+                 WHERE {complete}) AS complete
+    """  # noqa: S608 - constants
+
+
+SUM_OF_PAIRS = """
+       sum(times)::int AS pairs, coalesce(sum(times * difference), 0) AS difference,
+       coalesce(sum(times) FILTER (WHERE difference_in_r IS NOT NULL), 0)::int AS pairs_in_r,
+       coalesce(sum(times * difference_in_r), 0) AS difference_in_r,
+       coalesce(sum(times) FILTER (WHERE is_a_contest AND first > 0 AND second <= 0), 0)::int AS only_a,
+       coalesce(sum(times) FILTER (WHERE is_a_contest AND second > 0 AND first <= 0), 0)::int AS only_b,
+       coalesce(sum(times) FILTER (WHERE a_passed), 0)::int AS passed_a,
+       coalesce(sum(times) FILTER (WHERE b_passed), 0)::int AS passed_b,
+       coalesce(sum(times) FILTER (WHERE a_passed AND b_passed), 0)::int AS passed_both
+"""
+
+
+def _counted(condition: str, name: str) -> str:
+    return f"coalesce(sum(times) FILTER (WHERE {condition}), 0)::int AS {name}"
+
+
+def _answers(engine: str) -> list[str]:
+    x = engine.lower()
+    roles = {"executing": f"executed_engine = '{engine}'", "shadow": f"executed_engine IS DISTINCT FROM '{engine}'"}
+    return [
+        _counted(f"{is_in_role} AND {heard}", f"{x}_{role}_{what}")
+        for role, is_in_role in roles.items()
+        for what, heard in (("answers", f"{x}_action IS NOT NULL"), ("passes", f"{x}_action = 'PASS'"))
+    ]
+
+
+SUM_OF_EXPERIMENTS = ", ".join(
+    [
+        _counted("variant = 'A'", "variant_a"),
+        _counted("variant = 'B'", "variant_b"),
+        _counted("state = 'OPEN'", "open"),
+        _counted("state = 'VOID'", "void"),
+        _counted("state = 'NO_ANSWER'", "no_answer"),
+        *_answers("A"),
+        *_answers("B"),
+    ]
+)
