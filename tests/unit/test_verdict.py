@@ -44,7 +44,7 @@ def test_too_early_says_how_many_days_and_signals_the_smallest_difference_takes(
     assert whole is not None
     assert (missing.clusters_for_the_difference, missing.pairs_for_the_difference) == (whole - 10, 2 * (whole - 10))
     assert verdict(found, unit="R").sentence.endswith(
-        f"At today's spread and pace, seeing a difference of 0.1 R per signal (80% of the time) takes about {whole - 10} more "
+        f"At today's spread and pace, seeing a difference of 0.1 R per signal (80 % of the time) takes about {whole - 10} more "
         f"days and {2 * (whole - 10)} more signals."
     )
 
@@ -90,7 +90,7 @@ def test_the_verdict_follows_from_where_zero_lies(mean: float, code: VerdictCode
     found = verdict(estimate(steady(40, mean=mean, swing=0.5)), unit="R")
     assert found.code is code
     assert found.sentence.startswith(beginning)
-    assert "with 95% confidence, however often one looks" in found.sentence
+    assert "with 95 % confidence, however often one looks" in found.sentence
 
 
 def test_a_verdict_that_was_clear_once_and_is_no_more_says_so() -> None:
