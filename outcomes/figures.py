@@ -74,8 +74,11 @@ def performance_figures(
     }
 
 
-def comparison_figures(found: ComparedPairs, series: Series = BY_DAY) -> dict[str, Any]:
-    """Return whether one engine is better, and how sure that is. The verdict is in R, the same figures in currency follow."""
+def comparison_figures(found: ComparedPairs, series: Series = BY_DAY, *, filtered: bool = False) -> dict[str, Any]:
+    """Return whether one engine is better, and how sure that is. The verdict is in R, the same figures in currency follow.
+
+    :param filtered: whether filters chose the pairs, which the promise of 95 % does not cover when they were tried in turn.
+    """
     headline = estimate(in_r(found.days), series)
     judged = verdict(headline, unit="R")
     wins_found = wins_more_often(wins(found.days))
@@ -88,7 +91,7 @@ def comparison_figures(found: ComparedPairs, series: Series = BY_DAY) -> dict[st
             "pairs_needed": judged.needed.pairs_for_a_verdict,
             "needed": asdict(judged.needed),
         },
-        "caveats": _caveats(found, resemblance, checked),
+        "caveats": _caveats(found, resemblance, checked, filtered=filtered),
         "pairs": _pairs(found),
         "difference": _differences(found.days, series),
         "own_exits": {
@@ -152,11 +155,18 @@ def _differences(days: Sequence[DayOfPairs], series: Series) -> dict[str, Any]:
     }
 
 
-def _caveats(found: ComparedPairs, resemblance: Autocorrelation, checked: AssignmentCheck) -> list[str]:
+def _caveats(
+    found: ComparedPairs, resemblance: Autocorrelation, checked: AssignmentCheck, *, filtered: bool
+) -> list[str]:
     """Return, in sentences, what to know before the verdict is believed."""
     caveats = [resemblance.advice] if resemblance.advice else []
     if checked.code in {AssignmentCode.ALARM, AssignmentCode.BROKEN}:
         caveats.append(checked.sentence)
+    if filtered:
+        caveats.append(
+            "Filters chose these pairs. The promise of the interval holds for one choice made beforehand; of many filters that are "
+            "tried, some will show a difference by chance."
+        )
     without_r = sum(day.pairs - day.pairs_in_r for day in found.days)
     if without_r:
         caveats.append(

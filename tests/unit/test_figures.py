@@ -85,9 +85,11 @@ def test_what_to_know_before_believing_the_verdict_is_said() -> None:
             days=days,
             incomplete=IncompletePairs(open=3, oldest_open_seconds=60.0),
             assignments=[DayOfAssignments(FIRST_DAY, 50, 90, 10)],
-        )
+        ),
+        filtered=True,
     )
-    resembling, assignment, without_r, still_open = found["caveats"]
+    resembling, assignment, filtered, without_r, still_open = found["caveats"]
+    assert filtered.startswith("Filters chose these pairs.")
     assert "ISO week" in resembling
     assert assignment.startswith("Alarm")
     assert without_r.startswith("64 complete pairs have no result in R")
