@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from tests.calibration.measuring import DAYS, PATHS, SEED, counting_rates, powers, rates
-from tests.calibration.page import PAGE, PROJECT, Results, failures, page, write
+from tests.calibration.page import PAGE, PROJECT, Results, failures, page, percent, write
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     console.print(Markdown(page(results)))
     broken = failures([*results.rates, *results.counting])
     for found in broken:
-        console.print(f"FAILED: {found.name} raises {found.ours:.1%} false alarms; accepted is {found.limit:.1%}.")
+        console.print(
+            f"FAILED: {found.name} raises {percent(found.ours)} false alarms; accepted is {percent(found.limit)}."
+        )
     if chosen.write and not broken:
         write(results)
         console.print(f"Written: {PAGE.relative_to(PROJECT)} and the record of the badge.")

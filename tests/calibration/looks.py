@@ -79,16 +79,10 @@ def check_agreement(sums: Floats, numbers: Floats, series: Series, *, paths: int
             for place, (value, number) in enumerate(zip(sums[path], numbers[path], strict=True))
         ]
         for place, moment in enumerate(history(days, series)):
-            clear = bool(
-                moment.enough
-                and moment.low is not None
-                and moment.high is not None
-                and not moment.low <= 0 <= moment.high
-            )
             same = (
                 np.isclose(moment.mean, looks.mean[path, place], rtol=1e-9, atol=1e-12)
                 and (moment.error is None or np.isclose(moment.error, looks.error[path, place], rtol=1e-6))
-                and clear == alarms[path, place]
+                and moment.clear == alarms[path, place]
             )
             if not same:
                 raise Disagreement(f"path {path}, cluster {place + 1}: {moment}")

@@ -95,11 +95,13 @@ def counting_rates(*, paths: int, days: int, seed: int) -> Iterator[Rate]:
         ("assignment 20 %", "2 signals a day, a fifth to A", 0.2, ALARM, FEWEST_EXPECTED),
     ):
         hits = _generator(seed, name, 0).binomial(2, share, (paths, days))
-        yield _counting_rate(name, f"{told}; alarm at {level:.0%}", hits, share=share, level=level, fewest=fewest)
+        yield _counting_rate(
+            name, f"{told}; alarm at {100 * level:.0f} %", hits, share=share, level=level, fewest=fewest
+        )
     name = "wins more often, days decide"
     generator = _generator(seed, name, 0)
     hits = generator.binomial(2, generator.choice([0.2, 0.8], (paths, days)))
-    told = "the same, but a day favours one engine in 4 of 5 pairs; alarm at 5%"
+    told = "the same, but a day favours one engine in 4 of 5 pairs; alarm at 5 %"
     yield replace(_counting_rate(name, told, hits, share=0.5, level=ALPHA, fewest=0), held=False)
 
 

@@ -106,7 +106,7 @@ def page(results: Results) -> str:
             f"Measured on {results.measured_on} at commit {results.commit}. The factor of the interval is the one that the "
             "reports compute with, and in each scenario some paths are run through the reports' own code and must give the same "
             "mean, error and verdict on every day. The command fails above "
-            f"{LIMIT:.0%}; a test runs a small form of it, and another one fails when the measured code has changed since.",
+            f"{100 * LIMIT:.0f} %; a test runs a small form of it, and another one fails when the measured code has changed since.",
             "",
             "## False alarms",
             "",
@@ -141,7 +141,7 @@ def table(rates: Sequence[Rate]) -> list[str]:
     return [
         "| scenario | | any-time interval | daily t-test |",
         "|---|---|---|---|",
-        *(f"| {found.name} | {found.told} | {found.ours:.1%} | {found.naive:.1%} |" for found in rates),
+        *(f"| {found.name} | {found.told} | {percent(found.ours)} | {percent(found.naive)} |" for found in rates),
     ]
 
 
@@ -159,4 +159,8 @@ def power_table(powers: Sequence[Power]) -> list[str]:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

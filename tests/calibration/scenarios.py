@@ -49,7 +49,7 @@ def opposite_skew(generator: Generator, paths: int, days: int) -> tuple[Floats, 
 
 def clustered(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
     """Half of the variance is the day's own, shared by its pairs, of which there are one to about ten."""
-    numbers = 1.0 + generator.poisson(4, (paths, days))
+    numbers: Floats = 1.0 + generator.poisson(4, (paths, days))
     shared = generator.standard_normal((paths, days))
     return numbers * shared + np.sqrt(numbers) * generator.standard_normal((paths, days)), numbers
 
@@ -57,7 +57,7 @@ def clustered(generator: Generator, paths: int, days: int) -> tuple[Floats, Floa
 def clustered_fat_tails(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
     """The same, with days that have t(3) tails, and more pairs on wild days."""
     shared = generator.standard_t(3, (paths, days))
-    numbers = 1.0 + generator.poisson(2 + 2 * (np.abs(shared) > 1))
+    numbers: Floats = 1.0 + generator.poisson(2 + 2 * (np.abs(shared) > 1))
     return numbers * shared + np.sqrt(numbers) * generator.standard_normal((paths, days)), numbers
 
 

@@ -58,4 +58,7 @@ def test_the_page_shows_what_is_on_record() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     record = page.record_on_disk()
     for entry in record["rates"]:
-        assert f"| {entry['name']} | {entry['told']} | {entry['ours']:.1%} | {entry['naive']:.1%} |" in text
+        assert (
+            f"| {entry['name']} | {entry['told']} | {page.percent(entry['ours'])} | {page.percent(entry['naive'])} |"
+            in text
+        )

@@ -172,4 +172,7 @@ def test_new_years_days_of_one_iso_week_are_one_cluster() -> None:
     # 2026-12-28 to 2027-01-03 is week 53 of 2026
     first = FIRST_DAY.replace(month=12, day=28)
     days = [DayOfDifferences(first + timedelta(days=n), 1, Decimal(n)) for n in range(8)]
-    assert [(week.pairs, week.difference) for week in clusters_of(days, Cluster.WEEK)] == [(7, 21), (1, 7)]
+    assert [(week.pairs, week.difference) for week in clusters_of(days, Cluster.WEEK)] == [
+        (7, Decimal(21)),
+        (1, Decimal(7)),
+    ]
