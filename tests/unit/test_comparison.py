@@ -176,3 +176,9 @@ def test_new_years_days_of_one_iso_week_are_one_cluster() -> None:
         (7, Decimal(21)),
         (1, Decimal(7)),
     ]
+
+
+def test_the_same_week_of_another_year_is_another_cluster() -> None:
+    later = [DayOfDifferences(FIRST_DAY + timedelta(days=n), 1, Decimal(1)) for n in (0, 371)]
+    assert later[1].day.isocalendar()[1] == 10
+    assert len(clusters_of(later, Cluster.WEEK)) == 2

@@ -35,6 +35,12 @@ def test_tails_of_student_agree_with_scipy(value: float, freedom: int) -> None:
     assert student_t_upper_tail(value, freedom) == pytest.approx(stats.t.sf(value, freedom), rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.parametrize("freedom", [38, 39, 40, 41, 42, 60, 1000])
+def test_where_stirlings_series_takes_over_no_digit_is_lost(freedom: int) -> None:
+    for value in (0.3, 1.0, 2.5, 6.0, 30.0):
+        assert student_t_upper_tail(value, freedom) == pytest.approx(stats.t.sf(value, freedom), rel=1e-12)
+
+
 @given(probability=st.floats(1e-12, 0.999999), freedom=st.integers(1, 99_999))
 def test_a_quantile_has_the_probability_that_was_asked_for(probability: float, freedom: int) -> None:
     assert 1 - student_t_upper_tail(student_t_quantile(probability, freedom), freedom) == pytest.approx(
