@@ -3,7 +3,8 @@
 from typing import Any
 
 from outcomes import queries
-from outcomes.domain.series import BY_DAY, Series
+from outcomes.domain.series import Series
+from outcomes.experiment_series import current_series
 from outcomes.figures import ComparedPairs, comparison_figures, performance_figures
 from outcomes.filters import ReportFilters
 from outcomes.snapshot import one_snapshot
@@ -23,10 +24,12 @@ def performance(filters: ReportFilters = NO_FILTERS) -> dict[str, Any]:
     return {"filters": filters.as_json(), **performance_figures(days, answers)}
 
 
-def comparison(filters: ReportFilters = NO_FILTERS, series: Series = BY_DAY) -> dict[str, Any]:
+def comparison(filters: ReportFilters = NO_FILTERS, series: Series | None = None) -> dict[str, Any]:
     """Return whether one engine is better, and how sure that is: pairs on one fill basis, A minus B.
 
     The verdict is in R, so that a large position does not outweigh many small ones; the same figures in currency follow.
+
+    :param series: its rules, those of the environment by default.
     """
     with one_snapshot():
         found = ComparedPairs(
@@ -36,4 +39,5 @@ def comparison(filters: ReportFilters = NO_FILTERS, series: Series = BY_DAY) -> 
             assignments=queries.assignments(filters),
             executed=queries.execution_costs(filters),
         )
-    return {"filters": filters.as_json(), **comparison_figures(found, series)}
+    figures = comparison_figures(found, series or current_series(), filtered=filters != NO_FILTERS)
+    return {"filters": filters.as_json(), **figures}

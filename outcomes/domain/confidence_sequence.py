@@ -9,7 +9,7 @@ from math import log, sqrt
 
 
 def mixture_scale(*, alpha: float, horizon: int) -> float:
-    """Return rho² that makes the interval tightest near ``horizon`` clusters (Waudby-Smith et al. 2021, appendix B.2)."""
+    """Return rho² that makes the interval tightest near ``horizon`` clusters (Waudby-Smith et al. 2021)."""
     return (-2 * log(alpha) + log(1 - 2 * log(alpha))) / horizon
 
 
