@@ -1,8 +1,10 @@
 """Counting everything again from the facts, and saying where what was kept differs."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -132,7 +134,7 @@ def _differences(cursor: CursorWrapper, kept: _Kept) -> list[Difference]:
         f" FROM (SELECT * FROM {kept.table} {something}) AS {both}"
         f" WHERE ({values[0]}) IS DISTINCT FROM ({values[1]}) ORDER BY {', '.join(kept.key)} LIMIT {_MOST_TOLD}"
     )
-    rows = cursor.fetchall()
+    rows = [(*map(_read, row[:3]), row[3]) for row in cursor.fetchall()]
     told = [
         Difference(
             f"{kept.table} {' '.join(map(str, key))}", _told(kept, before, after), _told(kept, after, before)
@@ -141,6 +143,10 @@ def _differences(cursor: CursorWrapper, kept: _Kept) -> list[Difference]:
     ]
     more = rows[0][3] - len(rows) if rows else 0
     return [*told, Difference(f"{kept.table}, {more} more rows", "…", "…")] if more else told
+
+
+def _read(text: str | None) -> Any:
+    return None if text is None else json.loads(text, parse_float=Decimal)
 
 
 def _told(kept: _Kept, row: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str:

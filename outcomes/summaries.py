@@ -95,10 +95,10 @@ def add_to_summaries(outcomes: Sequence[OutcomeSum]) -> None:
 
 def rebuild_summaries() -> list[Difference]:
     """Recompute every sum from the outcomes, correct what differs, and return what differed."""
-    return [*_rebuild_daily_results(), *recount()]
+    return [*rebuild_daily_results(), *recount()]
 
 
-def _rebuild_daily_results() -> list[Difference]:
+def rebuild_daily_results() -> list[Difference]:
     """The lock keeps other transactions from adding meanwhile: what they record is either seen here or added afterwards."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("LOCK TABLE daily_results IN SHARE ROW EXCLUSIVE MODE")
