@@ -124,7 +124,8 @@ def page(results: Results) -> str:
             "",
             *table(results.counting),
             "",
-            '"Wins more often" takes pairs as independent of each other. It is looked at daily too.',
+            'These are looked at every day too. "Wins more often" takes pairs as independent of each other, as its formula does; '
+            "where a day decides for all of its pairs it alarms too often, one of the reasons why it is never the verdict.",
             "",
             "## How soon a true difference is seen",
             "",

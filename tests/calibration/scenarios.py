@@ -49,7 +49,7 @@ def opposite_skew(generator: Generator, paths: int, days: int) -> tuple[Floats, 
 
 def clustered(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
     """Half of the variance is the day's own, shared by its pairs, of which there are one to about ten."""
-    numbers: Floats = 1.0 + generator.poisson(4, (paths, days))
+    numbers = (1 + generator.poisson(4, (paths, days))).astype(np.float64)
     shared = generator.standard_normal((paths, days))
     return numbers * shared + np.sqrt(numbers) * generator.standard_normal((paths, days)), numbers
 
@@ -57,7 +57,7 @@ def clustered(generator: Generator, paths: int, days: int) -> tuple[Floats, Floa
 def clustered_fat_tails(generator: Generator, paths: int, days: int) -> tuple[Floats, Floats]:
     """The same, with days that have t(3) tails, and more pairs on wild days."""
     shared = generator.standard_t(3, (paths, days))
-    numbers: Floats = 1.0 + generator.poisson(2 + 2 * (np.abs(shared) > 1))
+    numbers = (1 + generator.poisson(2 + 2 * (np.abs(shared) > 1))).astype(np.float64)
     return numbers * shared + np.sqrt(numbers) * generator.standard_normal((paths, days)), numbers
 
 
@@ -105,7 +105,10 @@ NULLS = (
     Scenario("clustered t(3)", "days with t(3) tails, more pairs on wild days", clustered_fat_tails),
     Scenario("options by week", "the options, in clusters of ISO weeks", by_week(options), series=BY_WEEK),
     Scenario(
-        "resembling, by week", "days that resemble the day before, by weeks", by_week(resembling_days), False, BY_WEEK
+        "resembling, by week",
+        "days that resemble the day before (0.5), in ISO weeks",
+        by_week(resembling_days),
+        series=BY_WEEK,
     ),
     Scenario("resembling, by day", "the same days taken as independent", resembling_days, False),
     Scenario("rare blow-up", "A wins a little always, and once in 1,000 loses it all", blow_up, False),
