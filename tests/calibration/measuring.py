@@ -12,8 +12,8 @@ from outcomes.domain.discordant import ALPHA
 from outcomes.domain.distributions import normal_quantile
 from outcomes.domain.planning import clusters_to_see
 from outcomes.domain.series import BY_DAY
-from tests.calibration.looks import any_time_alarms, check_agreement, look, naive_alarms
-from tests.calibration.scenarios import NULLS, POWER, Floats, Generator, Scenario, shifted
+from tests.calibration.looks import any_time_alarms, check_agreement, check_agreement_within, look, naive_alarms
+from tests.calibration.scenarios import NULLS, POWER, Floats, Generator, Scenario, pairs_of_days, shifted
 
 Counts = NDArray[np.int64]
 
@@ -69,6 +69,26 @@ def rate(scenario: Scenario, *, paths: int = PATHS, days: int = DAYS, seed: int 
 def rates(*, paths: int, days: int, seed: int) -> Iterator[Rate]:
     for scenario in NULLS:
         yield rate(scenario, paths=paths, days=days, seed=seed)
+    yield all_day_rate(paths=paths, days=days, seed=seed)
+
+
+def all_day_rate(*, paths: int, days: int, seed: int) -> Rate:
+    """Return the false alarms when one looks after every single pair, today counting as far as it has gone."""
+    name, ours, naive = "all day long", 0, 0
+    for chunk, size in _chunks(paths):
+        pairs = pairs_of_days(_generator(seed, name, chunk), size, days)
+        sums, numbers = pairs.sum(axis=2), np.full((size, days), float(pairs.shape[2]))
+        alarms, bold = np.zeros(size, bool), np.zeros(size, bool)
+        for done in range(1, pairs.shape[2] + 1):
+            so_far = pairs[:, :, :done].sum(axis=2), np.full((size, days), float(done))
+            if chunk == 0:
+                check_agreement_within(sums, numbers, so_far, series=BY_DAY)
+            looks = look(sums, numbers, BY_DAY, so_far=so_far)
+            alarms |= any_time_alarms(looks, BY_DAY).any(axis=1)
+            bold |= naive_alarms(looks, BY_DAY).any(axis=1)
+        ours, naive = ours + int(alarms.sum()), naive + int(bold.sum())
+    told = "clustered days of 4 pairs, looked at after every pair"
+    return Rate(name, told, ours / paths, naive / paths, held=True)
 
 
 def powers(*, paths: int, days: int, seed: int) -> Iterator[Power]:

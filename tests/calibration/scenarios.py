@@ -77,6 +77,12 @@ def resembling_days(generator: Generator, paths: int, days: int) -> tuple[Floats
     return levels * 2, np.full((paths, days), 2.0)
 
 
+def pairs_of_days(generator: Generator, paths: int, days: int) -> Floats:
+    """Return the differences of four pairs a day one by one, half of their variance shared: (paths, days, 4)."""
+    shared = generator.standard_normal((paths, days, 1))
+    return shared + generator.standard_normal((paths, days, 4))
+
+
 def by_week(simulate: Simulate) -> Simulate:
     """Return the same days, five of them added up to a week."""
 

@@ -8,7 +8,7 @@ from outcomes.domain.confidence_sequence import half_width
 from outcomes.domain.series import BY_DAY
 from tests.calibration import looks, page
 from tests.calibration.looks import Disagreement, check_agreement
-from tests.calibration.measuring import LIMIT, Rate, counting_rates, rate
+from tests.calibration.measuring import LIMIT, Rate, all_day_rate, counting_rates, rate
 from tests.calibration.scenarios import NULLS, Scenario, shifted
 
 SMALL = {"paths": 400, "days": 150, "seed": 7}
@@ -20,6 +20,10 @@ def test_looking_every_day_at_equal_engines_rarely_alarms(scenario: Scenario) ->
     found = rate(scenario, **SMALL)
     assert found.ours <= LIMIT
     assert found.naive > LIMIT
+
+
+def test_looking_after_every_pair_is_fine_too() -> None:
+    assert all_day_rate(**SMALL).ours <= LIMIT
 
 
 def test_the_counting_tests_rarely_alarm() -> None:
