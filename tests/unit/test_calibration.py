@@ -55,7 +55,8 @@ def test_a_scenario_run_again_gives_the_recorded_rate() -> None:
     record = page.record_on_disk()
     found = rate(NULLS[0], paths=record["paths"], days=record["days"], seed=record["seed"])
     (kept,) = (entry for entry in record["rates"] if entry["name"] == NULLS[0].name)
-    assert (found.ours, found.naive) == (kept["ours"], kept["naive"])
+    # Another processor may round a path to the other side of the bound.
+    assert (found.ours, found.naive) == pytest.approx((kept["ours"], kept["naive"]), abs=0.0005)
 
 
 def test_the_page_shows_what_is_on_record() -> None:
