@@ -43,31 +43,32 @@ def _fraction(place: int) -> str:
     return f"(('x' || substr(digest, {1 + 8 * place}, 8))::bit(32)::bigint / 4294967296.0)"
 
 
+# Each step stands for itself (MATERIALIZED), else a hash would be computed again wherever it is named.
 # A working day has its experiments in four hours, in the order of their numbers.
 _SIGNALS = f"""
     CREATE TEMPORARY TABLE made ON COMMIT DROP AS
-    WITH numbered AS (
+    WITH numbered AS MATERIALIZED (
         SELECT number, %(seed)s::text AS seed, encode(sha256(convert_to(%(seed)s || ':' || number, 'UTF8')), 'hex') AS digest,
                floor(number / %(per_day)s::float8)::int AS day, number / %(per_day)s::float8 AS place
           FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS number
-    ), placed AS (
+    ), placed AS MATERIALIZED (
         SELECT *, (date '2016-01-04' + day / 5 * 7 + day %% 5)::timestamp AT TIME ZONE 'UTC'
                   + interval '14 hours 30 minutes' + (place - day) * interval '4 hours' AS at,
                1 + least(2, day * 3 / %(days)s) AS third
           FROM numbered
-    ), signals AS (
+    ), signals AS MATERIALIZED (
         SELECT *, {_key("signal")} AS signal_id, (ARRAY['SPY','QQQ','IWM','AAPL','NVDA','TSLA'])[1 + floor({_fraction(0)} * 6)] AS symbol,
                (ARRAY['5','15','60'])[1 + floor({_fraction(1)} * 3)] AS timeframe,
                (ARRAY['long','short'])[1 + floor({_fraction(2)} * 2)] AS direction,
                to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at_text
           FROM placed
-    ), hashed AS (
+    ), hashed AS MATERIALIZED (
         SELECT *, {sha256('''format('{"direction":"%%s","payload":{"number":%%s},"source":"generated","symbol":"%%s","timeframe":"%%s","timestamp":"%%s"}',
                                      direction, number, symbol, timeframe, at_text)''')} AS signal_hash
           FROM signals
-    ), assigned AS (
+    ), assigned AS MATERIALIZED (
         SELECT *, {sha256("signal_id || ':' || signal_hash")} AS assignment_hash FROM hashed
-    ), varied AS (
+    ), varied AS MATERIALIZED (
         SELECT *, {derived("signal_id", "assignment_hash")} AS experiment_id,
                CASE WHEN {bucket("assignment_hash")} < {SHARE} THEN 'A' ELSE 'B' END AS variant,
                (ARRAY['ENGINE_A_PRIMARY','SPLIT_CAPITAL','SHADOW_ONLY'])[third] AS mode,
@@ -78,16 +79,16 @@ _SIGNALS = f"""
                ('x' || substr(md5(digest), 1, 8))::bit(32)::bigint / 4294967296.0 - 0.5 AS b_luck,
                ('x' || substr(md5(digest), 9, 8))::bit(32)::bigint / 4294967296.0 AS patience
           FROM assigned
-    ), decided AS (
+    ), decided AS MATERIALIZED (
         SELECT *, CASE mode WHEN 'ENGINE_A_PRIMARY' THEN 'A' WHEN 'SPLIT_CAPITAL' THEN variant END AS executed,
                at + interval '5 minutes' + patience * interval '4 hours' AS left_at,
                -- a premium of 5 that is lost, or won several times over
                round((5 * greatest(0, 1 + 0.9 * market + 1.2 * a_luck + CASE WHEN a_luck > 0.45 THEN 2 ELSE 0 END))::numeric, 2) AS a_exit,
                round((5 * greatest(0, 1 + 0.9 * market + 1.2 * b_luck + CASE WHEN b_luck > 0.45 THEN 2 ELSE 0 END))::numeric, 2) AS b_exit
           FROM varied
-    ), led AS (
+    ), led AS MATERIALIZED (
         SELECT *, coalesce(CASE executed WHEN 'A' THEN a_opens WHEN 'B' THEN b_opens END, false) AS executes FROM decided
-    ), counted AS (
+    ), counted AS MATERIALIZED (
         SELECT *, CASE WHEN executes THEN executed WHEN variant = 'A' AND a_opens OR variant = 'B' AND NOT b_opens AND a_opens THEN 'A'
                        WHEN b_opens THEN 'B' END AS lead_engine,
                a_opens::int + b_opens::int + executes::int AS outcomes
@@ -213,7 +214,7 @@ def generate_outcomes(wanted: int, *, days: int, seed: str, tell: Callable[[int]
     _analyze()
     summaries.rebuild_daily_results()
     recounting.count_from_nothing()
-    _analyze()
+    _analyze("pairs", "daily_trades", "daily_pairs", "daily_experiments", "report_slices", "changed_pairs", "changed_days")
     return loaded
 
 
@@ -250,6 +251,6 @@ def _load(
     return Loaded(experiments, outcomes)
 
 
-def _analyze() -> None:
+def _analyze(*tables: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        cursor.execute(f"ANALYZE {', '.join(tables)}")

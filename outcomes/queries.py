@@ -112,10 +112,10 @@ def incomplete_pairs(filters: ReportFilters) -> IncompletePairs:
 
     An open one is counted however old it is: ``since`` does not hide it.
     """
-    conditions = _conditions(filters)
-    ((number, oldest),) = _fetch(
+    conditions = conditions_of(filters)
+    ((number, oldest),) = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()}
+        WITH {pair_sql.CHANGED}, {moved()}
         SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
           FROM (SELECT created_at FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
                  WHERE state = 'OPEN' AND experiment_id NOT IN (SELECT experiment_id FROM changed) AND {conditions}
@@ -123,7 +123,7 @@ def incomplete_pairs(filters: ReportFilters) -> IncompletePairs:
                 SELECT created_at FROM moved WHERE times = 1 AND state = 'OPEN' AND {conditions}) AS open
          WHERE %(until)s::timestamptz IS NULL OR created_at <= %(until)s
         """,  # noqa: S608 - constants
-        _values(filters),
+        values_of(filters),
     )
     days = _experiment_days(filters)
     return IncompletePairs(
@@ -170,17 +170,17 @@ def _trade_lines(
         columns = "closed.*, signal.symbol, signal.timeframe, policy.execution_mode AS mode, experiments.policy_version"
         closed = (
             f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"  # noqa: S608 - constants
-            f" WHERE {_conditions(filters)}"
+            f" WHERE {conditions_of(filters)}"
         )
     days = _WHOLE_DAYS if with_kept else "false"
-    rows = _fetch(
+    rows = fetch(
         _TRADES.format(
             days=days,
             kept=_KEPT_TRADES.format(slices=_slices(filters), days=days),
             live=trade_sql.summed(closed, by="engine, kind, day"),
             sums=", ".join(trade_sql.SUMS),
         ),
-        {**_values(filters), **period.values()},
+        {**values_of(filters), **period.values()},
     )
     found = defaultdict(list)
     for engine, kind, *line in rows:
@@ -201,7 +201,7 @@ def _trade_line(
 
 def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
     period = period_of(filters)
-    conditions = _conditions(filters)
+    conditions = conditions_of(filters)
     moment = pair_sql.moment_of(basis)
     within_a_day = f"""
         UNION ALL
@@ -210,9 +210,9 @@ def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
          WHERE {conditions}
     """  # noqa: S608 - constants
     names = ", ".join(pair_sql.PAIR_SUMS)
-    rows = _fetch(
+    rows = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()},
+        WITH {pair_sql.CHANGED}, {moved()},
              single AS (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""})
         SELECT day, {", ".join(f"sum({name})" for name in pair_sql.PAIR_SUMS)}
           FROM (SELECT day, {names} FROM daily_pairs JOIN report_slices AS slice ON slice.id = daily_pairs.slice_id
@@ -222,7 +222,7 @@ def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
                  WHERE {_WITHIN} GROUP BY day) AS parts
          GROUP BY day HAVING sum(pairs) > 0 ORDER BY day
         """,  # noqa: S608 - constants
-        {**_values(filters), **period.values()},
+        {**values_of(filters), **period.values()},
     )
     return [DayOfPairs(*row) for row in rows]
 
@@ -238,7 +238,7 @@ class _ExperimentDay:
 
 def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
     period = period_of(filters)
-    conditions = _conditions(filters)
+    conditions = conditions_of(filters)
     within_a_day = f"""
         UNION ALL
         SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
@@ -247,9 +247,9 @@ def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
          WHERE {conditions}
     """  # noqa: S608 - constants
     names = ", ".join(pair_sql.EXPERIMENT_SUMS)
-    rows = _fetch(
+    rows = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()},
+        WITH {pair_sql.CHANGED}, {moved()},
              single AS (SELECT *, created_at AS at FROM
                         (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""}) AS either)
         SELECT day, share, {", ".join(f"sum({name})::int" for name in pair_sql.EXPERIMENT_SUMS)}
@@ -261,18 +261,18 @@ def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
                  WHERE {_WITHIN} GROUP BY 1, 2) AS parts
          GROUP BY day, share ORDER BY day, share
         """,  # noqa: S608 - constants
-        {**_values(filters), **period.values()},
+        {**values_of(filters), **period.values()},
     )
     return [_ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows]
 
 
-def _moved() -> str:
+def moved() -> str:
     """Return the part of a query with what is noted and not counted yet: as a rule nothing, which costs nothing to plan."""
-    ((is_any,),) = _fetch("SELECT EXISTS (SELECT FROM changed_pairs)", {})
+    ((is_any,),) = fetch("SELECT EXISTS (SELECT FROM changed_pairs)", {})
     return pair_sql.MOVED if is_any else pair_sql.NOTHING_MOVED
 
 
-def _conditions(filters: ReportFilters) -> str:
+def conditions_of(filters: ReportFilters) -> str:
     """Return the conditions of the filters on the columns of a slice."""
     wanted = {
         "symbol": filters.symbol,
@@ -287,10 +287,10 @@ def _slices(filters: ReportFilters) -> str:
     """Return the condition on kept sums: the whole where nothing restricts, else every slice that the filters leave."""
     if filters.is_of_everything:
         return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
-    return f"symbol <> '' AND {_conditions(filters)}"
+    return f"symbol <> '' AND {conditions_of(filters)}"
 
 
-def _values(filters: ReportFilters) -> dict[str, Any]:
+def values_of(filters: ReportFilters) -> dict[str, Any]:
     return {
         "since": filters.since,
         "until": filters.until,
@@ -301,7 +301,7 @@ def _values(filters: ReportFilters) -> dict[str, Any]:
     }
 
 
-def _fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall())
