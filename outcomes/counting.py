@@ -17,20 +17,19 @@ from outcomes import pair_sql, trade_sql
 
 # "only one counts": an advisory lock, because nothing else may wait for it
 LOCK = 0x5AFE_C0A7
-# the slices that these experiments are in, and the whole, as far as they are not there yet
-SLICES = """
+# the slices that these experiments are part of, as far as they are not there yet
+SLICES = f"""
     INSERT INTO report_slices (id, symbol, timeframe, mode, policy_version)
     SELECT gen_random_uuid(), wanted.*
-      FROM (SELECT '' AS symbol, '' AS timeframe, '' AS mode, '' AS policy_version
-            UNION
-            SELECT signal.symbol, signal.timeframe, policy.execution_mode, experiments.policy_version
-              FROM {experiments}
+      FROM (SELECT DISTINCT part.*
+              FROM {{experiments}}
               JOIN signals AS signal ON signal.signal_id = experiments.signal_id
-              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id) AS wanted
+              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
+             CROSS JOIN LATERAL (VALUES {trade_sql.PARTS}) AS part (symbol, timeframe, mode, policy_version)) AS wanted
      WHERE NOT EXISTS (SELECT FROM report_slices AS known
                         WHERE (known.symbol, known.timeframe, known.mode, known.policy_version)
                               = (wanted.symbol, wanted.timeframe, wanted.mode, wanted.policy_version))
-"""
+"""  # noqa: S608 - constants
 
 _WHOLE = "(SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = '')"
 

@@ -176,7 +176,7 @@ def _trade_lines(
     rows = fetch(
         _TRADES.format(
             days=days,
-            kept=_KEPT_TRADES.format(slices=_slices(filters), days=days),
+            kept=_KEPT_TRADES.format(slices=_trade_slices(filters), days=days),
             live=trade_sql.summed(closed, by="engine, kind, day"),
             sums=", ".join(trade_sql.SUMS),
         ),
@@ -274,20 +274,32 @@ def moved() -> str:
 
 def conditions_of(filters: ReportFilters) -> str:
     """Return the conditions of the filters on the columns of a slice."""
-    wanted = {
+    return " AND ".join(f"{name} = %({name})s" for name, value in _wanted(filters).items() if value) or "true"
+
+
+def _slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of pairs: the whole where nothing restricts, else every slice that the filters leave."""
+    if filters.is_of_everything:
+        return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
+    return f"'' NOT IN (symbol, timeframe, mode, policy_version) AND {conditions_of(filters)}"
+
+
+def _trade_slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of trades: one slice as long as no two filters are combined."""
+    wanted = _wanted(filters)
+    if sum(value is not None for value in wanted.values()) > 1:
+        return _slices(filters)
+    return " AND ".join(f"{name} = %({name})s" if value else f"{name} = ''" for name, value in wanted.items())
+
+
+def _wanted(filters: ReportFilters) -> dict[str, str | None]:
+    """Return the filters by the column of a slice; None does not restrict."""
+    return {
         "symbol": filters.symbol,
         "timeframe": filters.timeframe,
         "mode": filters.mode,
         "policy_version": filters.policy_version,
     }
-    return " AND ".join(f"{name} = %({name})s" for name, value in wanted.items() if value) or "true"
-
-
-def _slices(filters: ReportFilters) -> str:
-    """Return the condition on kept sums: the whole where nothing restricts, else every slice that the filters leave."""
-    if filters.is_of_everything:
-        return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
-    return f"symbol <> '' AND {conditions_of(filters)}"
 
 
 def values_of(filters: ReportFilters) -> dict[str, Any]:

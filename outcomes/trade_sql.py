@@ -80,19 +80,24 @@ def summed(rows: str, *, by: str) -> str:
     """  # noqa: S608 - constants
 
 
+# A trade's own slice, the slices that one filter alone chooses, and the whole: their curves are kept as they are. Where
+# several filters are combined, slices are put together, and trades are looked at where that is not exact (``curves``).
+PARTS = """
+    (signal.symbol, signal.timeframe, policy.execution_mode, experiments.policy_version),
+    (signal.symbol, '', '', ''), ('', signal.timeframe, '', ''), ('', '', policy.execution_mode, ''),
+    ('', '', '', experiments.policy_version), ('', '', '', '')
+"""
+
+
 def by_slice(stretches: str = "") -> str:
-    """Return the query for the rows of ``daily_trades``: each closed trade counts in its own slice and in the whole."""
+    """Return the query for the rows of ``daily_trades``: each closed trade counts in every slice that it is part of."""
     rows = f"""
-        WITH closed AS ({closed(stretches)})
         SELECT slice.id AS slice_id, closed.engine, closed.kind, closed.day, closed.pnl, closed.exit_time, closed.outcome_id
-          FROM closed {PLACED}
+          FROM ({closed(stretches)}) AS closed {PLACED}
+         CROSS JOIN LATERAL (VALUES {PARTS}) AS part (symbol, timeframe, mode, policy_version)
           JOIN report_slices AS slice
-            ON slice.symbol = signal.symbol AND slice.timeframe = signal.timeframe
-               AND slice.mode = policy.execution_mode AND slice.policy_version = experiments.policy_version
-        UNION ALL
-        SELECT (SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = ''),
-               engine, kind, day, pnl, exit_time, outcome_id
-          FROM closed
+            ON slice.symbol = part.symbol AND slice.timeframe = part.timeframe AND slice.mode = part.mode
+               AND slice.policy_version = part.policy_version
     """  # noqa: S608 - constants
     return summed(rows, by="slice_id, engine, kind, day")
 

@@ -50,7 +50,7 @@ class DailyResult(models.Model):
 
 
 class ReportSlice(models.Model):
-    """What reports can be filtered by. All four empty: the whole, of which every experiment is a part as well."""
+    """What reports can be filtered by; an empty word stands for any. With all four empty it is the whole."""
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     symbol = models.CharField(max_length=64)

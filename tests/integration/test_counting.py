@@ -245,14 +245,19 @@ def test_the_largest_fall_is_exact_where_trades_of_several_slices_alternate() ->
     revision = make_revision(execution_mode="SHADOW_ONLY")
     curve = []
     for number, pnl in enumerate((40, -70, 35, -20, 60, -90, 80, -10, -30, 25, -65, 5)):
-        symbol = ("SPY", "QQQ")[number % 2]
+        symbol, timeframe = ("SPY", "QQQ")[number % 2], ("5", "60")[number % 3 % 2]
         at = FIRST + timedelta(days=number // 4, minutes=number)
-        experiment = make_experiment(signal=make_signal(symbol=symbol), revision=revision)
+        experiment = make_experiment(signal=make_signal(symbol=symbol, timeframe=timeframe), revision=revision)
         close(make_shadow_trade(experiment, "A"), pnl, at=at)
         curve.append((symbol, pnl))
     count_changes()
-    of_everything, of_one = ReportFilters(mode=ExecutionMode.SHADOW_ONLY), ReportFilters(symbol="SPY")
-    for filters, wanted in ((of_everything, {"SPY", "QQQ"}), (of_one, {"SPY"})):
+    one, version = {"SPY"}, revision.policy_version
+    for filters, wanted in (
+        (ReportFilters(mode=ExecutionMode.SHADOW_ONLY), {"SPY", "QQQ"}),
+        (ReportFilters(mode=ExecutionMode.SHADOW_ONLY, policy_version=version), {"SPY", "QQQ"}),
+        (ReportFilters(symbol="SPY"), one),
+        (ReportFilters(symbol="SPY", mode=ExecutionMode.SHADOW_ONLY), one),
+    ):
         level = peak = fall = 0
         for symbol, pnl in curve:
             level += pnl if symbol in wanted else 0
@@ -337,7 +342,7 @@ def test_many_close_trades_while_many_count() -> None:
     assert all(closed == reported for closed, reported in seen)
     while count_changes():
         pass
-    assert sum(row.trades for row in DailyTrades.objects.filter(slice__symbol="", engine="A")) == 24
+    assert sum(row.trades for row in DailyTrades.objects.filter(slice__mode="", slice__symbol="", slice__timeframe="", slice__policy_version="", engine="A")) == 24
     assert recount() == []
     assert Pair.objects.count() == 24
 
@@ -371,7 +376,7 @@ def test_wrong_sums_are_found_told_and_corrected() -> None:
     assert f"pairs {experiment.pk}: kept a_pnl 11" in printed.getvalue()
     assert "kept difference 1.00000000; the outcomes say difference 6.00000000" in printed.getvalue()
     assert "kept no such row" in printed.getvalue()
-    assert "5 differences, corrected." in printed.getvalue()
+    assert "9 differences, corrected." in printed.getvalue()
     assert everything() == before
     assert recount() == []
 
