@@ -29,7 +29,7 @@ SLICES = f"""
      WHERE NOT EXISTS (SELECT FROM report_slices AS known
                         WHERE (known.symbol, known.timeframe, known.mode, known.policy_version)
                               = (wanted.symbol, wanted.timeframe, wanted.mode, wanted.policy_version))
-"""  # noqa: S608 - constants
+"""
 
 _WHOLE = "(SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = '')"
 
@@ -50,7 +50,7 @@ def _in_both_slices(rows: str, *, placed: bool) -> str:
         SELECT {slice_id}, {names} FROM {rows} AS mine {joined}
         UNION ALL
         SELECT {_WHOLE}, {names} FROM {rows} AS every
-    """  # noqa: S608 - constants
+    """
 
 
 def sums_of_pairs(rows: str, *, placed: bool = False) -> str:
@@ -63,7 +63,7 @@ def sums_of_pairs(rows: str, *, placed: bool = False) -> str:
         WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, basis, day, {pair_sql.SUM_OF_PAIRS} FROM ({bases}) AS complete
          GROUP BY slice_id, basis, day ORDER BY slice_id, basis, day
-    """  # noqa: S608 - constants
+    """
 
 
 def sums_of_experiments(rows: str, *, placed: bool = False) -> str:
@@ -75,7 +75,7 @@ def sums_of_experiments(rows: str, *, placed: bool = False) -> str:
         WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, (created_at AT TIME ZONE 'UTC')::date AS day, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM placed
          GROUP BY slice_id, day, share ORDER BY slice_id, day, share
-    """  # noqa: S608 - constants
+    """
 
 
 def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -> str:
@@ -83,7 +83,7 @@ def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -
     names = ", ".join((*key, *sums))
     more = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
     return (
-        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"  # noqa: S608 - constants
+        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {more}"
     )
 
@@ -101,14 +101,14 @@ _COUNT_PAIRS = f"""
     INSERT INTO pairs (experiment_id, slice_id, {_PAIR_COLUMNS})
     SELECT experiment_id, slice.id, {_PAIR_COLUMNS} FROM moved {own_slice("moved")} WHERE times = 1
     ON CONFLICT (experiment_id) DO UPDATE SET {_WRITTEN}
-"""  # noqa: S608 - constants
+"""
 _SLICES_OF_DAYS = SLICES.format(
     experiments=f"(SELECT DISTINCT experiment_id FROM ({trade_sql.closed(trade_sql.STRETCHES)}) AS closed) AS those JOIN experiments USING (experiment_id)"
 )
 _SUM_DAYS = f"""
     INSERT INTO daily_trades (id, slice_id, engine, kind, day, {", ".join(trade_sql.SUMS)})
     SELECT gen_random_uuid(), * FROM ({trade_sql.by_slice(trade_sql.STRETCHES)}) AS sums
-"""  # noqa: S608 - constants
+"""
 
 
 def count_changes(*, limit: int = 2000) -> int:

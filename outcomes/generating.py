@@ -7,6 +7,7 @@ newest revision is SHADOW_ONLY, so that a worker that is started on such a datab
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -15,7 +16,9 @@ from outcomes import recounting, summaries
 from outcomes.invariant_rules.sql import bucket, derived, sha256
 
 AT_ONCE = 100_000
-OUTCOMES_PER_EXPERIMENT = 2.33  # about: nine tenths of A's and eight of B's answers are orders, two thirds of them execute
+OUTCOMES_PER_EXPERIMENT = (
+    2.33  # about: nine tenths of A's and eight of B's answers are orders, two thirds of them execute
+)
 SHARE = 50
 
 
@@ -57,14 +60,18 @@ _SIGNALS = f"""
                1 + least(2, day * 3 / %(days)s) AS third
           FROM numbered
     ), signals AS MATERIALIZED (
-        SELECT *, {_key("signal")} AS signal_id, (ARRAY['SPY','QQQ','IWM','AAPL','NVDA','TSLA'])[1 + floor({_fraction(0)} * 6)] AS symbol,
+        SELECT *, {_key("signal")} AS signal_id, (ARRAY['SPY','QQQ','IWM','AAPL','NVDA','TSLA'])[1 + floor({
+    _fraction(0)
+} * 6)] AS symbol,
                (ARRAY['5','15','60'])[1 + floor({_fraction(1)} * 3)] AS timeframe,
                (ARRAY['long','short'])[1 + floor({_fraction(2)} * 2)] AS direction,
                to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at_text
           FROM placed
     ), hashed AS MATERIALIZED (
-        SELECT *, {sha256('''format('{"direction":"%%s","payload":{"number":%%s},"source":"generated","symbol":"%%s","timeframe":"%%s","timestamp":"%%s"}',
-                                     direction, number, symbol, timeframe, at_text)''')} AS signal_hash
+        SELECT *, {
+    sha256('''format('{"direction":"%%s","payload":{"number":%%s},"source":"generated","symbol":"%%s","timeframe":"%%s","timestamp":"%%s"}',
+                                     direction, number, symbol, timeframe, at_text)''')
+} AS signal_hash
           FROM signals
     ), assigned AS MATERIALIZED (
         SELECT *, {sha256("signal_id || ':' || signal_hash")} AS assignment_hash FROM hashed
@@ -95,7 +102,7 @@ _SIGNALS = f"""
           FROM led
     )
     SELECT *, sum(outcomes) OVER (ORDER BY number) AS so_far FROM counted
-"""  # noqa: S608 - constants
+"""
 _TERMS = """jsonb_build_object('action', 'OPEN', 'symbol', symbol, 'direction', direction, 'side', 'BUY', 'quantity', '1',
     'entry_price', '5', 'max_loss', '500', 'instrument', jsonb_build_object('type', 'option', 'right', 'CALL', 'strike', '590',
     'option_symbol', symbol || '991217C00590000', 'expiration', '2099-12-17', 'multiplier', '100'))"""
@@ -133,7 +140,7 @@ def _of_engine(engine: str) -> list[str]:
         SELECT {_key(f"outcome{engine}")}, {trade}, experiment_id, '{engine}', 'BUY', 5, {x}_exit, 1, 100, 0,
                ({x}_exit - 5) * 100, 'target', {answered}, left_at, '{{}}', left_at FROM made WHERE {x}_opens
         """,
-    ]  # noqa: S608 - constants
+    ]
 
 
 _PERMIT = derived("experiment_id", sha256("'permit:' || experiment_id"))
@@ -186,7 +193,7 @@ _ROWS = (
            CASE lead_engine WHEN 'A' THEN a_exit ELSE b_exit END, left_at, 'target', '{{}}', left_at
       FROM made WHERE lead_engine IS NOT NULL
     """,
-)  # noqa: S608 - constants
+)
 _REVISIONS = """
     INSERT INTO policy_revisions (id, number, execution_mode, split_percentage, trading_halted, max_signal_age_seconds,
                                   app_mode, changed_by, created_at)
@@ -214,7 +221,9 @@ def generate_outcomes(wanted: int, *, days: int, seed: str, tell: Callable[[int]
     _analyze()
     summaries.rebuild_daily_results()
     recounting.count_from_nothing()
-    _analyze("pairs", "daily_trades", "daily_pairs", "daily_experiments", "report_slices", "changed_pairs", "changed_days")
+    _analyze(
+        "pairs", "daily_trades", "daily_pairs", "daily_experiments", "report_slices", "changed_pairs", "changed_days"
+    )
     return loaded
 
 
@@ -237,7 +246,13 @@ def _load(
     experiments = outcomes = 0
     while outcomes < wanted - 2:
         batch = min(AT_ONCE, int((wanted - outcomes) / OUTCOMES_PER_EXPERIMENT * 1.1) + 10)
-        values = {"first": experiments, "last": experiments + batch - 1, "seed": seed, "days": days, "per_day": per_day}
+        values: dict[str, Any] = {
+            "first": experiments,
+            "last": experiments + batch - 1,
+            "seed": seed,
+            "days": days,
+            "per_day": per_day,
+        }
         cursor.execute(_SIGNALS, {**values, "revision": revision})
         cursor.execute("DELETE FROM made WHERE so_far > %s", [wanted - outcomes])
         cursor.execute("ANALYZE made")

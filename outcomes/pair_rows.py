@@ -85,7 +85,7 @@ def pair_rows(
                first, second, difference, first_r, second_r, difference_in_r
           FROM ({pair_sql.differences("single", basis)}) AS complete
          ORDER BY at, experiment_id LIMIT %(limit)s
-        """,  # noqa: S608 - constants
+        """,
         {
             **values_of(filters),
             "after": after and after.completed_at,
@@ -127,7 +127,7 @@ def spread_of_pairs(filters: ReportFilters, *, basis: Basis = Basis.SYNCHRONISED
         SELECT lowest, highest, widest, {_bin("a", "lowest", "highest")}, {_bin("b", "lowest", "highest")},
                {_bin("difference", "-widest", "widest")}, count(*)
           FROM results, ends GROUP BY GROUPING SETS ((1, 2, 3, 4, 5), (1, 2, 3, 6)) ORDER BY 4, 5, 6
-        """,  # noqa: S608 - constants
+        """,
         {**values_of(filters), "after": None, "after_id": _NEVER, "bins": bins},
     )
     if not rows:
@@ -156,7 +156,7 @@ def _single(filters: ReportFilters, page: str, moment: str) -> str:
             UNION ALL
             SELECT * FROM moved WHERE times = 1 AND {restricted}
         )
-    """  # noqa: S608 - constants
+    """
 
 
 def _bin(value: str, lowest: str, highest: str) -> str:

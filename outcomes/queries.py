@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -122,7 +121,7 @@ def incomplete_pairs(filters: ReportFilters) -> IncompletePairs:
                 UNION ALL
                 SELECT created_at FROM moved WHERE times = 1 AND state = 'OPEN' AND {conditions}) AS open
          WHERE %(until)s::timestamptz IS NULL OR created_at <= %(until)s
-        """,  # noqa: S608 - constants
+        """,
         values_of(filters),
     )
     days = _experiment_days(filters)
@@ -169,7 +168,7 @@ def _trade_lines(
     if not filters.is_of_everything:
         columns = "closed.*, signal.symbol, signal.timeframe, policy.execution_mode AS mode, experiments.policy_version"
         closed = (
-            f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"  # noqa: S608 - constants
+            f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"
             f" WHERE {conditions_of(filters)}"
         )
     days = _WHOLE_DAYS if with_kept else "false"
@@ -188,15 +187,15 @@ def _trade_lines(
     return found
 
 
-def _trade_line(
-    day: date, parts: int, trades: int, wins: int, losses: int, total: Decimal, squares: Decimal, cubes: Decimal,
-    fourths: Decimal, gross_profit: Decimal, gross_loss: Decimal, downside_squares: Decimal, lowest: Decimal,
-    highest: Decimal, peak: Decimal, trough: Decimal, drawdown: Decimal,
-) -> _TradeLine:  # fmt: skip
-    sums = TradeSums(
-        trades, wins, losses, squares, cubes, fourths, gross_profit, gross_loss, downside_squares, lowest, highest
+def _trade_line(day: date, parts: int, *sums: Any) -> _TradeLine:
+    """Return a line of ``_TRADES``: how many slices it was put together from, then the sums in the order of their table."""
+    trades, wins, losses, total, *powers_and_ends, peak, trough, drawdown = sums
+    return _TradeLine(
+        day,
+        is_exact=parts == 1,
+        bounds_of_curve=Curve(total, peak, trough, drawdown),
+        without_curve=TradeSums(trades, wins, losses, *powers_and_ends),
     )
-    return _TradeLine(day, parts == 1, Curve(total, peak, trough, drawdown), sums)
 
 
 def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
@@ -208,7 +207,7 @@ def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
         SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
          CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE {moment} >= stretch.starts AND {moment} <= stretch.ends OFFSET 0) AS kept
          WHERE {conditions}
-    """  # noqa: S608 - constants
+    """
     names = ", ".join(pair_sql.PAIR_SUMS)
     rows = fetch(
         f"""
@@ -221,7 +220,7 @@ def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
                 SELECT day, {pair_sql.SUM_OF_PAIRS} FROM ({pair_sql.differences("single", basis)}) AS complete
                  WHERE {_WITHIN} GROUP BY day) AS parts
          GROUP BY day HAVING sum(pairs) > 0 ORDER BY day
-        """,  # noqa: S608 - constants
+        """,
         {**values_of(filters), **period.values()},
     )
     return [DayOfPairs(*row) for row in rows]
@@ -245,7 +244,7 @@ def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
          CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE pairs.created_at >= stretch.starts AND pairs.created_at <= stretch.ends
                              OFFSET 0) AS kept
          WHERE {conditions}
-    """  # noqa: S608 - constants
+    """
     names = ", ".join(pair_sql.EXPERIMENT_SUMS)
     rows = fetch(
         f"""
@@ -260,10 +259,12 @@ def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
                 SELECT (at AT TIME ZONE 'UTC')::date, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM single
                  WHERE {_WITHIN} GROUP BY 1, 2) AS parts
          GROUP BY day, share ORDER BY day, share
-        """,  # noqa: S608 - constants
+        """,
         {**values_of(filters), **period.values()},
     )
-    return [_ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows]
+    return [
+        _ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows
+    ]
 
 
 def moved() -> str:

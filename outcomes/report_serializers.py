@@ -178,7 +178,9 @@ class ComparisonReportSerializer(serializers.Serializer[Any]):
     pairs = PairCountsSerializer()
     difference = DifferenceSerializer()
     own_exits = OwnExitsSerializer()
-    autocorrelation = serializers.DictField(help_text="lag 1 of the sums of days, and when weeks are the honest clusters")
+    autocorrelation = serializers.DictField(
+        help_text="lag 1 of the sums of days, and when weeks are the honest clusters"
+    )
     wins_more_often = WinsMoreOftenSerializer()
     assignment = serializers.DictField(help_text="whether variants came in the shares that the policies gave")
     execution_cost = ExecutionCostSerializer()

@@ -46,7 +46,7 @@ def closed(stretches: str = "") -> str:
         else "{table} AS outcome"
     )
     return (
-        f"SELECT 'real' AS kind, {columns} FROM {among.format(table='real_trade_outcomes')}"  # noqa: S608 - constants
+        f"SELECT 'real' AS kind, {columns} FROM {among.format(table='real_trade_outcomes')}"
         f" UNION ALL SELECT lower(trade.purpose), {columns} FROM {among.format(table='shadow_trade_outcomes')}"
         " JOIN shadow_trades AS trade USING (trade_id)"
     )
@@ -77,7 +77,7 @@ def summed(rows: str, *, by: str) -> str:
           FROM (SELECT *, greatest(0, max(level) OVER so_far) - level AS fall
                   FROM (SELECT *, sum(pnl) OVER so_far AS level FROM ({rows}) AS rows {window}) AS curve {window}) AS falls
          GROUP BY {by}
-    """  # noqa: S608 - constants
+    """
 
 
 # A trade's own slice, the slices that one filter alone chooses, and the whole: their curves are kept as they are. Where
@@ -98,7 +98,7 @@ def by_slice(stretches: str = "") -> str:
           JOIN report_slices AS slice
             ON slice.symbol = part.symbol AND slice.timeframe = part.timeframe AND slice.mode = part.mode
                AND slice.policy_version = part.policy_version
-    """  # noqa: S608 - constants
+    """
     return summed(rows, by="slice_id, engine, kind, day")
 
 

@@ -64,9 +64,7 @@ def measure_loaded(outcomes: int, *, load_seconds: float = 0.0) -> ReportFigure:
     comparison = statistics.median(_in_database(reports.comparison) for _ in range(ROUNDS))
     whole = statistics.median(_timed(_both) for _ in range(ROUNDS))
     all_rows = _timed(_with_pandas)
-    return ReportFigure(
-        outcomes, DAYS, load_seconds, performance, comparison, whole, all_rows, ratio=all_rows / whole
-    )
+    return ReportFigure(outcomes, DAYS, load_seconds, performance, comparison, whole, all_rows, ratio=all_rows / whole)
 
 
 def _both() -> None:
@@ -84,7 +82,7 @@ def _in_database(report: Callable[[], Any]) -> float:
     """Return the milliseconds from sending each statement to having its rows."""
     spent = 0.0
 
-    def watch(execute: Any, sql: str, params: Any, many: bool, context: Mapping[str, Any]) -> Any:  # noqa: FBT001 - Django's
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: Mapping[str, Any]) -> Any:
         nonlocal spent
         started = time.perf_counter()
         try:
@@ -122,7 +120,9 @@ def _with_pandas() -> dict[str, Any]:
             empyrical.sortino_ratio(returns),
             empyrical.max_drawdown(returns),
         )
-    simulated = rows[rows["kind"] != "real"].pivot_table(index="experiment_id", columns="engine", values="pnl", fill_value=0)
+    simulated = rows[rows["kind"] != "real"].pivot_table(
+        index="experiment_id", columns="engine", values="pnl", fill_value=0
+    )
     differences = simulated["A"] - simulated["B"]
     by_day = differences.groupby(rows.groupby("experiment_id")["day"].max()).agg(["sum", "count"])
     found["A minus B"] = (differences.mean(), by_day["sum"].std())
@@ -131,4 +131,6 @@ def _with_pandas() -> dict[str, Any]:
 
 def _empty() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE signals, policy_revisions, report_slices, daily_results, changed_days, changed_pairs CASCADE")
+        cursor.execute(
+            "TRUNCATE signals, policy_revisions, report_slices, daily_results, changed_days, changed_pairs CASCADE"
+        )

@@ -28,7 +28,9 @@ def days_of(trades: list[tuple[int, str, int]]) -> list[tuple[Bounds, Curve]]:
     for number, found in groupby(sorted(trades, key=lambda trade: trade[0]), key=lambda trade: trade[0]):
         of_day = list(found)
         true = one_by_one([pnl for _, _, pnl in of_day])
-        parts = [one_by_one([pnl for _, name, pnl in of_day if name == part]) for part in {name for _, name, _ in of_day}]
+        parts = [
+            one_by_one([pnl for _, name, pnl in of_day if name == part]) for part in {name for _, name, _ in of_day}
+        ]
         known = Curve(
             true.total,
             sum((part.peak for part in parts), Decimal(0)),

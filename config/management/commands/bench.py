@@ -18,11 +18,17 @@ BATCH_SIZES = (1, 10, 100, 500)
 
 
 class Command(BaseCommand):
-    help = "Measure the worker's transaction, its wake-up and the reports, each as a ratio to what else could do the same."
+    help = (
+        "Measure the worker's transaction, its wake-up and the reports, each as a ratio to what else could do the same."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--outcomes", type=int, nargs="+", default=[100_000], help="sizes for the reports, such as 100000 1000000 5000000"
+            "--outcomes",
+            type=int,
+            nargs="+",
+            default=[100_000],
+            help="sizes for the reports, such as 100000 1000000 5000000",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +48,7 @@ class Command(BaseCommand):
         table = Table(title="Both reports beside pandas and empyrical with every outcome: milliseconds")
         for heading in ("outcomes", "days", "performance", "comparison", "both with Python", "pandas", "ratio"):
             table.add_column(heading, justify="right")
-        for figure in measure_reports(sizes, tell=lambda so_far: self.stderr.write(so_far)):
+        for figure in measure_reports(sizes, tell=self.stderr.write):
             table.add_row(
                 f"{figure.outcomes:,}",
                 f"{figure.days:,}",
