@@ -17,16 +17,15 @@ from outcomes import pair_sql, trade_sql
 
 # "only one counts": an advisory lock, because nothing else may wait for it
 LOCK = 0x5AFE_C0A7
-# the slices that these experiments are in, and the whole, as far as they are not there yet
-SLICES = """
+# the slices that these experiments are part of, as far as they are not there yet
+SLICES = f"""
     INSERT INTO report_slices (id, symbol, timeframe, mode, policy_version)
     SELECT gen_random_uuid(), wanted.*
-      FROM (SELECT '' AS symbol, '' AS timeframe, '' AS mode, '' AS policy_version
-            UNION
-            SELECT signal.symbol, signal.timeframe, policy.execution_mode, experiments.policy_version
-              FROM {experiments}
+      FROM (SELECT DISTINCT part.*
+              FROM {{experiments}}
               JOIN signals AS signal ON signal.signal_id = experiments.signal_id
-              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id) AS wanted
+              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
+             CROSS JOIN LATERAL (VALUES {trade_sql.PARTS}) AS part (symbol, timeframe, mode, policy_version)) AS wanted
      WHERE NOT EXISTS (SELECT FROM report_slices AS known
                         WHERE (known.symbol, known.timeframe, known.mode, known.policy_version)
                               = (wanted.symbol, wanted.timeframe, wanted.mode, wanted.policy_version))
@@ -51,7 +50,7 @@ def _in_both_slices(rows: str, *, placed: bool) -> str:
         SELECT {slice_id}, {names} FROM {rows} AS mine {joined}
         UNION ALL
         SELECT {_WHOLE}, {names} FROM {rows} AS every
-    """  # noqa: S608 - constants
+    """
 
 
 def sums_of_pairs(rows: str, *, placed: bool = False) -> str:
@@ -64,7 +63,7 @@ def sums_of_pairs(rows: str, *, placed: bool = False) -> str:
         WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, basis, day, {pair_sql.SUM_OF_PAIRS} FROM ({bases}) AS complete
          GROUP BY slice_id, basis, day ORDER BY slice_id, basis, day
-    """  # noqa: S608 - constants
+    """
 
 
 def sums_of_experiments(rows: str, *, placed: bool = False) -> str:
@@ -76,7 +75,7 @@ def sums_of_experiments(rows: str, *, placed: bool = False) -> str:
         WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, (created_at AT TIME ZONE 'UTC')::date AS day, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM placed
          GROUP BY slice_id, day, share ORDER BY slice_id, day, share
-    """  # noqa: S608 - constants
+    """
 
 
 def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -> str:
@@ -84,7 +83,7 @@ def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -
     names = ", ".join((*key, *sums))
     more = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
     return (
-        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"  # noqa: S608 - constants
+        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {more}"
     )
 
@@ -102,14 +101,14 @@ _COUNT_PAIRS = f"""
     INSERT INTO pairs (experiment_id, slice_id, {_PAIR_COLUMNS})
     SELECT experiment_id, slice.id, {_PAIR_COLUMNS} FROM moved {own_slice("moved")} WHERE times = 1
     ON CONFLICT (experiment_id) DO UPDATE SET {_WRITTEN}
-"""  # noqa: S608 - constants
+"""
 _SLICES_OF_DAYS = SLICES.format(
     experiments=f"(SELECT DISTINCT experiment_id FROM ({trade_sql.closed(trade_sql.STRETCHES)}) AS closed) AS those JOIN experiments USING (experiment_id)"
 )
 _SUM_DAYS = f"""
     INSERT INTO daily_trades (id, slice_id, engine, kind, day, {", ".join(trade_sql.SUMS)})
     SELECT gen_random_uuid(), * FROM ({trade_sql.by_slice(trade_sql.STRETCHES)}) AS sums
-"""  # noqa: S608 - constants
+"""
 
 
 def count_changes(*, limit: int = 2000) -> int:

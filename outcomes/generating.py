@@ -7,6 +7,7 @@ newest revision is SHADOW_ONLY, so that a worker that is started on such a datab
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -15,7 +16,9 @@ from outcomes import recounting, summaries
 from outcomes.invariant_rules.sql import bucket, derived, sha256
 
 AT_ONCE = 100_000
-OUTCOMES_PER_EXPERIMENT = 2.33  # about: nine tenths of A's and eight of B's answers are orders, two thirds of them execute
+OUTCOMES_PER_EXPERIMENT = (
+    2.33  # about: nine tenths of A's and eight of B's answers are orders, two thirds of them execute
+)
 SHARE = 50
 
 
@@ -43,31 +46,36 @@ def _fraction(place: int) -> str:
     return f"(('x' || substr(digest, {1 + 8 * place}, 8))::bit(32)::bigint / 4294967296.0)"
 
 
+# Each step stands for itself (MATERIALIZED), else a hash would be computed again wherever it is named.
 # A working day has its experiments in four hours, in the order of their numbers.
 _SIGNALS = f"""
     CREATE TEMPORARY TABLE made ON COMMIT DROP AS
-    WITH numbered AS (
+    WITH numbered AS MATERIALIZED (
         SELECT number, %(seed)s::text AS seed, encode(sha256(convert_to(%(seed)s || ':' || number, 'UTF8')), 'hex') AS digest,
                floor(number / %(per_day)s::float8)::int AS day, number / %(per_day)s::float8 AS place
           FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS number
-    ), placed AS (
+    ), placed AS MATERIALIZED (
         SELECT *, (date '2016-01-04' + day / 5 * 7 + day %% 5)::timestamp AT TIME ZONE 'UTC'
                   + interval '14 hours 30 minutes' + (place - day) * interval '4 hours' AS at,
                1 + least(2, day * 3 / %(days)s) AS third
           FROM numbered
-    ), signals AS (
-        SELECT *, {_key("signal")} AS signal_id, (ARRAY['SPY','QQQ','IWM','AAPL','NVDA','TSLA'])[1 + floor({_fraction(0)} * 6)] AS symbol,
+    ), signals AS MATERIALIZED (
+        SELECT *, {_key("signal")} AS signal_id, (ARRAY['SPY','QQQ','IWM','AAPL','NVDA','TSLA'])[1 + floor({
+    _fraction(0)
+} * 6)] AS symbol,
                (ARRAY['5','15','60'])[1 + floor({_fraction(1)} * 3)] AS timeframe,
                (ARRAY['long','short'])[1 + floor({_fraction(2)} * 2)] AS direction,
                to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at_text
           FROM placed
-    ), hashed AS (
-        SELECT *, {sha256('''format('{"direction":"%%s","payload":{"number":%%s},"source":"generated","symbol":"%%s","timeframe":"%%s","timestamp":"%%s"}',
-                                     direction, number, symbol, timeframe, at_text)''')} AS signal_hash
+    ), hashed AS MATERIALIZED (
+        SELECT *, {
+    sha256('''format('{"direction":"%%s","payload":{"number":%%s},"source":"generated","symbol":"%%s","timeframe":"%%s","timestamp":"%%s"}',
+                                     direction, number, symbol, timeframe, at_text)''')
+} AS signal_hash
           FROM signals
-    ), assigned AS (
+    ), assigned AS MATERIALIZED (
         SELECT *, {sha256("signal_id || ':' || signal_hash")} AS assignment_hash FROM hashed
-    ), varied AS (
+    ), varied AS MATERIALIZED (
         SELECT *, {derived("signal_id", "assignment_hash")} AS experiment_id,
                CASE WHEN {bucket("assignment_hash")} < {SHARE} THEN 'A' ELSE 'B' END AS variant,
                (ARRAY['ENGINE_A_PRIMARY','SPLIT_CAPITAL','SHADOW_ONLY'])[third] AS mode,
@@ -78,23 +86,23 @@ _SIGNALS = f"""
                ('x' || substr(md5(digest), 1, 8))::bit(32)::bigint / 4294967296.0 - 0.5 AS b_luck,
                ('x' || substr(md5(digest), 9, 8))::bit(32)::bigint / 4294967296.0 AS patience
           FROM assigned
-    ), decided AS (
+    ), decided AS MATERIALIZED (
         SELECT *, CASE mode WHEN 'ENGINE_A_PRIMARY' THEN 'A' WHEN 'SPLIT_CAPITAL' THEN variant END AS executed,
                at + interval '5 minutes' + patience * interval '4 hours' AS left_at,
                -- a premium of 5 that is lost, or won several times over
                round((5 * greatest(0, 1 + 0.9 * market + 1.2 * a_luck + CASE WHEN a_luck > 0.45 THEN 2 ELSE 0 END))::numeric, 2) AS a_exit,
                round((5 * greatest(0, 1 + 0.9 * market + 1.2 * b_luck + CASE WHEN b_luck > 0.45 THEN 2 ELSE 0 END))::numeric, 2) AS b_exit
           FROM varied
-    ), led AS (
+    ), led AS MATERIALIZED (
         SELECT *, coalesce(CASE executed WHEN 'A' THEN a_opens WHEN 'B' THEN b_opens END, false) AS executes FROM decided
-    ), counted AS (
+    ), counted AS MATERIALIZED (
         SELECT *, CASE WHEN executes THEN executed WHEN variant = 'A' AND a_opens OR variant = 'B' AND NOT b_opens AND a_opens THEN 'A'
                        WHEN b_opens THEN 'B' END AS lead_engine,
                a_opens::int + b_opens::int + executes::int AS outcomes
           FROM led
     )
     SELECT *, sum(outcomes) OVER (ORDER BY number) AS so_far FROM counted
-"""  # noqa: S608 - constants
+"""
 _TERMS = """jsonb_build_object('action', 'OPEN', 'symbol', symbol, 'direction', direction, 'side', 'BUY', 'quantity', '1',
     'entry_price', '5', 'max_loss', '500', 'instrument', jsonb_build_object('type', 'option', 'right', 'CALL', 'strike', '590',
     'option_symbol', symbol || '991217C00590000', 'expiration', '2099-12-17', 'multiplier', '100'))"""
@@ -132,7 +140,7 @@ def _of_engine(engine: str) -> list[str]:
         SELECT {_key(f"outcome{engine}")}, {trade}, experiment_id, '{engine}', 'BUY', 5, {x}_exit, 1, 100, 0,
                ({x}_exit - 5) * 100, 'target', {answered}, left_at, '{{}}', left_at FROM made WHERE {x}_opens
         """,
-    ]  # noqa: S608 - constants
+    ]
 
 
 _PERMIT = derived("experiment_id", sha256("'permit:' || experiment_id"))
@@ -185,7 +193,7 @@ _ROWS = (
            CASE lead_engine WHEN 'A' THEN a_exit ELSE b_exit END, left_at, 'target', '{{}}', left_at
       FROM made WHERE lead_engine IS NOT NULL
     """,
-)  # noqa: S608 - constants
+)
 _REVISIONS = """
     INSERT INTO policy_revisions (id, number, execution_mode, split_percentage, trading_halted, max_signal_age_seconds,
                                   app_mode, changed_by, created_at)
@@ -213,7 +221,9 @@ def generate_outcomes(wanted: int, *, days: int, seed: str, tell: Callable[[int]
     _analyze()
     summaries.rebuild_daily_results()
     recounting.count_from_nothing()
-    _analyze()
+    _analyze(
+        "pairs", "daily_trades", "daily_pairs", "daily_experiments", "report_slices", "changed_pairs", "changed_days"
+    )
     return loaded
 
 
@@ -236,7 +246,13 @@ def _load(
     experiments = outcomes = 0
     while outcomes < wanted - 2:
         batch = min(AT_ONCE, int((wanted - outcomes) / OUTCOMES_PER_EXPERIMENT * 1.1) + 10)
-        values = {"first": experiments, "last": experiments + batch - 1, "seed": seed, "days": days, "per_day": per_day}
+        values: dict[str, Any] = {
+            "first": experiments,
+            "last": experiments + batch - 1,
+            "seed": seed,
+            "days": days,
+            "per_day": per_day,
+        }
         cursor.execute(_SIGNALS, {**values, "revision": revision})
         cursor.execute("DELETE FROM made WHERE so_far > %s", [wanted - outcomes])
         cursor.execute("ANALYZE made")
@@ -250,6 +266,6 @@ def _load(
     return Loaded(experiments, outcomes)
 
 
-def _analyze() -> None:
+def _analyze(*tables: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        cursor.execute(f"ANALYZE {', '.join(tables)}")

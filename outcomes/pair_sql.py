@@ -18,7 +18,7 @@ _CAPITAL = f"""
        FROM (VALUES (CASE WHEN trade.terms ->> 'max_loss' IS NOT NULL
                           THEN CASE WHEN trade.terms ->> 'max_loss' ~ {_AMOUNT} THEN (trade.terms ->> 'max_loss')::numeric END
                           WHEN trade.terms ->> 'side' = 'BUY' THEN {_COST} END)) AS risk (amount))
-"""  # noqa: S608 - constants
+"""
 _OWN_PNL = f"""
     round((trade.own_exit_price - trade.entry_price) * trade.quantity * {_MULTIPLIER}
           * CASE WHEN trade.terms ->> 'side' = 'SELL' THEN -1 ELSE 1 END, 8)
@@ -43,7 +43,7 @@ _SIDE = f"""
       LEFT JOIN shadow_trades AS trade ON trade.experiment_id = asked.experiment_id AND trade.engine = asked.engine
       LEFT JOIN shadow_trade_outcomes AS outcome ON outcome.trade_id = trade.trade_id
      WHERE asked.experiment_id = experiments.experiment_id AND asked.kind = 'RECOMMENDATION'
-"""  # noqa: S608 - constants
+"""
 
 
 def _sides(experiment: str, one_by_one: str) -> str:
@@ -66,7 +66,7 @@ def _sides(experiment: str, one_by_one: str) -> str:
           LEFT JOIN real_trades ON real_trades.experiment_id = experiments.experiment_id AND real_trades.authorised
           LEFT JOIN real_trade_outcomes AS real_left ON real_left.trade_id = real_trades.trade_id
          WHERE experiments.experiment_id {experiment} {one_by_one}
-    """  # noqa: S608 - constants
+    """
 
 
 def fresh(experiment: str = "") -> str:
@@ -86,7 +86,7 @@ def fresh(experiment: str = "") -> str:
                CASE WHEN real_at IS NOT NULL AND twin_at IS NOT NULL THEN greatest(real_at, twin_at) END AS executed_at,
                real_pnl
           FROM ({_sides(condition, one_by_one)}) AS sides
-    """  # noqa: S608 - constants
+    """
 
 
 # Pairs as they were counted; a filter names the columns of the slice.
@@ -112,7 +112,7 @@ COLUMNS = (
 KEPT = f"""
 SELECT experiment_id, symbol, timeframe, mode, policy_version, {", ".join(COLUMNS)}
   FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
-"""  # noqa: S608 - constants
+"""
 CHANGED = "changed AS MATERIALIZED (SELECT DISTINCT experiment_id FROM changed_pairs)"
 # What the counted sums lack: minus what was counted for a changed pair, plus what it is now.
 MOVED = f"""
@@ -124,7 +124,7 @@ moved AS MATERIALIZED (
 )
 """
 
-NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"  # noqa: S608 - constants
+NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"
 
 PAIR_SUMS = (
     "pairs",
@@ -179,7 +179,7 @@ def differences(pairs: str, basis: str) -> str:
                        CASE WHEN {y}_action = 'PASS' THEN 0 ELSE round({second} / {y}_capital, 12) END AS second_r
                   FROM {pairs} AS pairs
                  WHERE {complete}) AS complete
-    """  # noqa: S608 - constants
+    """
 
 
 SUM_OF_PAIRS = """

@@ -46,7 +46,7 @@ _TABLES = (
         "pairs",
         ("experiment_id",),
         ("slice_id", *pair_sql.COLUMNS),
-        f"SELECT experiment_id, slice.id AS slice_id, {', '.join(pair_sql.COLUMNS)}"  # noqa: S608 - constants
+        f"SELECT experiment_id, slice.id AS slice_id, {', '.join(pair_sql.COLUMNS)}"
         f" FROM ({pair_sql.fresh()}) AS fresh {counting.own_slice('fresh')}",
         has_own_id=False,
     ),
@@ -130,15 +130,13 @@ def _differences(cursor: CursorWrapper, kept: _Kept) -> list[Difference]:
     # a pair that moved to another day may leave a sum of nothing behind
     something = "WHERE pairs <> 0" if kept.table == "daily_pairs" else ""
     cursor.execute(
-        f"SELECT jsonb_build_array({', '.join(kept.key)}), to_jsonb(kept), to_jsonb(again), count(*) OVER ()"  # noqa: S608 - constants
+        f"SELECT jsonb_build_array({', '.join(kept.key)}), to_jsonb(kept), to_jsonb(again), count(*) OVER ()"
         f" FROM (SELECT * FROM {kept.table} {something}) AS {both}"
         f" WHERE ({values[0]}) IS DISTINCT FROM ({values[1]}) ORDER BY {', '.join(kept.key)} LIMIT {_MOST_TOLD}"
     )
     rows = [(*map(_read, row[:3]), row[3]) for row in cursor.fetchall()]
     told = [
-        Difference(
-            f"{kept.table} {' '.join(map(str, key))}", _told(kept, before, after), _told(kept, after, before)
-        )
+        Difference(f"{kept.table} {' '.join(map(str, key))}", _told(kept, before, after), _told(kept, after, before))
         for key, before, after, _ in rows
     ]
     more = rows[0][3] - len(rows) if rows else 0
@@ -161,5 +159,5 @@ def _replace(cursor: CursorWrapper) -> None:
     for kept in _TABLES:
         names = ", ".join((*kept.key, *kept.values))
         id_name, id_value = ("id, ", "gen_random_uuid(), ") if kept.has_own_id else ("", "")
-        cursor.execute(f"DELETE FROM {kept.table}")  # noqa: S608 - constants
-        cursor.execute(f"INSERT INTO {kept.table} ({id_name}{names}) SELECT {id_value}{names} FROM {kept.recounted}")  # noqa: S608
+        cursor.execute(f"DELETE FROM {kept.table}")
+        cursor.execute(f"INSERT INTO {kept.table} ({id_name}{names}) SELECT {id_value}{names} FROM {kept.recounted}")

@@ -6,6 +6,7 @@ Each of these reads sums, or walks once along pairs and outcomes; ``manage.py re
 from outcomes.invariant_rules.sql import Rule
 
 _WHOLE = "(slice.symbol, slice.timeframe, slice.mode, slice.policy_version) = ('', '', '', '')"
+_OWN = "'' NOT IN (slice.symbol, slice.timeframe, slice.mode, slice.policy_version)"
 _NOT_NOTED = "NOT EXISTS (SELECT FROM changed_pairs AS noted WHERE noted.experiment_id = {}.experiment_id)"
 
 SUMMARIES = (
@@ -26,14 +27,14 @@ SUMMARIES = (
         "the sums of slices add up to the whole",
         f"""
         SELECT engine, kind, day,
-               sum(trades) FILTER (WHERE {_WHOLE}) AS whole, sum(trades) FILTER (WHERE NOT {_WHOLE}) AS in_slices
+               sum(trades) FILTER (WHERE {_WHOLE}) AS whole, sum(trades) FILTER (WHERE {_OWN}) AS in_slices
           FROM daily_trades JOIN report_slices AS slice ON slice.id = daily_trades.slice_id
          GROUP BY engine, kind, day
         HAVING (sum(trades) FILTER (WHERE {_WHOLE}), sum(total_pnl) FILTER (WHERE {_WHOLE}),
                 sum(fourths) FILTER (WHERE {_WHOLE}))
                IS DISTINCT FROM
-               (sum(trades) FILTER (WHERE NOT {_WHOLE}), sum(total_pnl) FILTER (WHERE NOT {_WHOLE}),
-                sum(fourths) FILTER (WHERE NOT {_WHOLE}))
+               (sum(trades) FILTER (WHERE {_OWN}), sum(total_pnl) FILTER (WHERE {_OWN}),
+                sum(fourths) FILTER (WHERE {_OWN}))
         """,
     ),
     Rule(

@@ -52,7 +52,7 @@ def close(trade: Any, pnl: Decimal | int, *, at: datetime) -> Any:
     )
 
 
-def everything(filters: ReportFilters = ReportFilters()) -> dict[str, Any]:
+def everything(filters: ReportFilters = reports.NO_FILTERS) -> dict[str, Any]:
     """Return all that the reports are made of; ages are left out, they grow between two looks."""
     incomplete = asdict(queries.incomplete_pairs(filters))
     incomplete["is_any_open"] = incomplete.pop("oldest_open_seconds") is not None
@@ -245,14 +245,19 @@ def test_the_largest_fall_is_exact_where_trades_of_several_slices_alternate() ->
     revision = make_revision(execution_mode="SHADOW_ONLY")
     curve = []
     for number, pnl in enumerate((40, -70, 35, -20, 60, -90, 80, -10, -30, 25, -65, 5)):
-        symbol = ("SPY", "QQQ")[number % 2]
+        symbol, timeframe = ("SPY", "QQQ")[number % 2], ("5", "60")[number % 3 % 2]
         at = FIRST + timedelta(days=number // 4, minutes=number)
-        experiment = make_experiment(signal=make_signal(symbol=symbol), revision=revision)
+        experiment = make_experiment(signal=make_signal(symbol=symbol, timeframe=timeframe), revision=revision)
         close(make_shadow_trade(experiment, "A"), pnl, at=at)
         curve.append((symbol, pnl))
     count_changes()
-    of_everything, of_one = ReportFilters(mode=ExecutionMode.SHADOW_ONLY), ReportFilters(symbol="SPY")
-    for filters, wanted in ((of_everything, {"SPY", "QQQ"}), (of_one, {"SPY"})):
+    one, version = {"SPY"}, revision.policy_version
+    for filters, wanted in (
+        (ReportFilters(mode=ExecutionMode.SHADOW_ONLY), {"SPY", "QQQ"}),
+        (ReportFilters(mode=ExecutionMode.SHADOW_ONLY, policy_version=version), {"SPY", "QQQ"}),
+        (ReportFilters(symbol="SPY"), one),
+        (ReportFilters(symbol="SPY", mode=ExecutionMode.SHADOW_ONLY), one),
+    ):
         level = peak = fall = 0
         for symbol, pnl in curve:
             level += pnl if symbol in wanted else 0
@@ -282,12 +287,12 @@ def test_each_engines_own_exit_is_compared_apart_from_the_synchronised_one() -> 
     )
     for _ in range(2):
         (own,) = queries.own_exit_pair_days(ReportFilters())
-        assert (own.day, own.pairs, own.difference) == (left.date(), 1, 100 - 1 * 2 * 100)
+        assert (own.day, own.pairs, own.difference) == (left.date(), 1, Decimal(100 - 1 * 2 * 100))
         assert own.difference_in_r == round(Decimal(100) / 870, 12) - round(Decimal(200) / 400, 12)
         (together,) = queries.pair_days(ReportFilters())
-        assert (together.day, together.difference) == (FIRST.date(), 60)
+        assert (together.day, together.difference) == (FIRST.date(), Decimal(60))
         (cost,) = queries.execution_costs(ReportFilters())["A"]
-        assert (cost.pairs, cost.difference, cost.only_a, cost.only_b) == (1, -3, 0, 0)
+        assert (cost.pairs, cost.difference, cost.only_a, cost.only_b) == (1, Decimal(-3), 0, 0)
         count_changes()
 
 
@@ -302,7 +307,7 @@ def test_a_late_answer_takes_a_pair_out_of_those_without_an_answer() -> None:
     for _ in range(2):
         assert queries.incomplete_pairs(ReportFilters()).no_answer == 0
         (day,) = queries.pair_days(ReportFilters())
-        assert (day.pairs, day.passed_both, day.difference) == (1, 1, 0)
+        assert (day.pairs, day.passed_both, day.difference) == (1, 1, Decimal(0))
         count_changes()
     assert recount() == []
 
@@ -337,7 +342,15 @@ def test_many_close_trades_while_many_count() -> None:
     assert all(closed == reported for closed, reported in seen)
     while count_changes():
         pass
-    assert sum(row.trades for row in DailyTrades.objects.filter(slice__symbol="", engine="A")) == 24
+    assert (
+        sum(
+            row.trades
+            for row in DailyTrades.objects.filter(
+                slice__mode="", slice__symbol="", slice__timeframe="", slice__policy_version="", engine="A"
+            )
+        )
+        == 24
+    )
     assert recount() == []
     assert Pair.objects.count() == 24
 
@@ -371,7 +384,7 @@ def test_wrong_sums_are_found_told_and_corrected() -> None:
     assert f"pairs {experiment.pk}: kept a_pnl 11" in printed.getvalue()
     assert "kept difference 1.00000000; the outcomes say difference 6.00000000" in printed.getvalue()
     assert "kept no such row" in printed.getvalue()
-    assert "5 differences, corrected." in printed.getvalue()
+    assert "9 differences, corrected." in printed.getvalue()
     assert everything() == before
     assert recount() == []
 
@@ -405,7 +418,7 @@ def test_a_report_asks_as_often_whatever_there_is() -> None:
     def statements(report: Callable[[], Any]) -> int:
         number = 0
 
-        def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001 - Django's
+        def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             nonlocal number
             number += 1
             return execute(sql, params, many, context)

@@ -33,7 +33,6 @@ from tests.factories import (
 from tests.falsification import copied, falsify
 
 
-
 def make_real_story() -> Experiment:
     """Engine A traded and left; its twin and the shadow of B left with it."""
     experiment = make_experiment(execution_mode="AUTO")
@@ -413,7 +412,11 @@ FALSIFIED: list[tuple[str, str, str]] = [
     (SUMS, "daily_results", "UPDATE daily_results SET kind = 'twin' WHERE kind = 'real'"),
     (DAYS, "daily_trades", "UPDATE daily_trades SET total_pnl = total_pnl + 1 WHERE kind = 'real'"),
     (DAYS, "daily_trades", "DELETE FROM daily_trades WHERE kind = 'twin'"),
-    (SLICES, "daily_trades", "UPDATE daily_trades SET fourths = fourths + 1 WHERE id = (SELECT min(id::text)::uuid FROM daily_trades)"),
+    (
+        SLICES,
+        "daily_trades",
+        "UPDATE daily_trades SET fourths = fourths + 1 WHERE id = (SELECT min(id::text)::uuid FROM daily_trades)",
+    ),
     (PAIRS, "pairs", "UPDATE pairs SET a_pnl = a_pnl + 1 WHERE experiment_id = %(real)s"),
     (PAIRS, "pairs", "DELETE FROM pairs WHERE experiment_id = %(late)s"),
     (PAIR_SUMS, "daily_pairs", "UPDATE daily_pairs SET difference = difference + 1"),

@@ -19,4 +19,3 @@ class Command(BaseCommand):
         for found in differences:
             self.stdout.write(f"{found.row}: kept {found.kept}; the outcomes say {found.recomputed}")
         self.stdout.write(f"{len(differences)} differences" + (", corrected." if differences else "."))
-
