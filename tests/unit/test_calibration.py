@@ -1,12 +1,15 @@
 """The calibration in small: equal engines rarely raise an alarm, and what is on record is about this code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from outcomes.calibration import calibration
 from outcomes.domain.confidence_sequence import half_width
 from outcomes.domain.series import BY_DAY
-from tests.calibration import looks, page
+from tests.calibration import looks, measuring, page
+from tests.calibration.__main__ import main
 from tests.calibration.looks import Disagreement, check_agreement
 from tests.calibration.measuring import LIMIT, Rate, all_day_rate, counting_rates, rate
 from tests.calibration.scenarios import NULLS, Scenario, shifted
@@ -33,6 +36,17 @@ def test_the_counting_tests_rarely_alarm() -> None:
 def test_a_scenario_above_the_limit_is_a_failure() -> None:
     assert page.failures([Rate("too bold", "", 0.061, 0.3, held=True)])
     assert page.failures([Rate("apart", "", 0.9, 0.9, held=False)]) == []
+
+
+def test_the_command_fails_when_a_promise_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--paths", "200", "--days", "60"]
+    assert main(arguments) == 0
+    (blow_up,) = (scenario for scenario in NULLS if scenario.name == "rare blow-up")
+    monkeypatch.setattr(measuring, "NULLS", (replace(blow_up, held=True),))
+    assert main([*arguments, "--write"]) == 1
+    assert "FAILED: rare blow-up raises" in capsys.readouterr().out
 
 
 def test_a_simulation_of_another_formula_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
