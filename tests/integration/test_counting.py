@@ -212,6 +212,11 @@ def test_a_report_counts_a_day_or_a_part_of_it_the_same() -> None:
     noted = [_totals(filters) for filters in _cuts()]
     count_changes()
     assert [_totals(filters) for filters in _cuts()] == noted
+    close(make_shadow_trade(make_experiment(execution_mode="SHADOW_ONLY"), "A"), 1000, at=FIRST.replace(hour=2))
+    with_a_late_one = [_totals(filters) for filters in _cuts()]
+    assert with_a_late_one != noted
+    count_changes()
+    assert [_totals(filters) for filters in _cuts()] == with_a_late_one
     whole = _totals(ReportFilters())
     for early, late in zip(_cuts()[::2], _cuts()[1::2], strict=True):
         parts = [_totals(early), _totals(late)]
@@ -228,7 +233,8 @@ def _cuts() -> list[ReportFilters]:
 
 
 def _totals(filters: ReportFilters) -> tuple[Any, ...]:
-    days = queries.trade_days(filters).get(("A", "real"), ())
+    trades = queries.trade_days(filters)
+    days = [*trades.get(("A", "real"), ()), *trades.get(("A", "shadow"), ())]
     pairs = queries.pair_days(filters)
     performed = reports.performance(filters)["engines"]["A"]["real"]
     return (
