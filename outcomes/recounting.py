@@ -14,6 +14,7 @@ from outcomes import counting, pair_sql, trade_sql
 
 _EVERYTHING = 2**31 - 1
 _MOST_TOLD = 10_000
+_WORK_MEMORY = "256MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def count_from_nothing() -> None:
 
 
 def _make_again(cursor: CursorWrapper) -> None:
+    # one transaction that joins and sorts everything there is
+    cursor.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
     cursor.execute(counting.SLICES.format(experiments="experiments"))
     for kept in _TABLES:
         cursor.execute(f"DROP TABLE IF EXISTS {kept.recounted}")
