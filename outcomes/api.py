@@ -27,9 +27,13 @@ from outcomes.api_filters import (
     refuse_senseless,
 )
 from outcomes.certificate import certificate
+from outcomes.domain.policy_rules import ACCEPTED as POLICY_ACCEPTED
 from outcomes.filters import ACCEPTED, read_filters
 from outcomes.models import RealTradeOutcome, ShadowTradeOutcome
 from outcomes.paging import NewestFirst, SideBySide
+from outcomes.policy_reading import read_policies
+from outcomes.policy_report import policy_report
+from outcomes.report_serializers import ComparisonReportSerializer, PerformanceReportSerializer
 from outcomes.serializers import (
     ExperimentSerializer,
     IncidentSerializer,
@@ -238,7 +242,7 @@ class Certificate(APIView):
 class PerformanceReport(APIView):
     """Performance per engine and kind: real, shadow and twin are never added together."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=PerformanceReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.performance(read_filters(dict(request.query_params.lists()))))
 
@@ -246,6 +250,22 @@ class PerformanceReport(APIView):
 class ComparisonReport(APIView):
     """Is one engine better? Paired, day-clustered, and valid however often one looks."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=ComparisonReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.comparison(read_filters(dict(request.query_params.lists()))))
+
+
+class PolicyReport(APIView):
+    """What would we have earned under another policy? ``policy`` may be given several times; the filters are the reports'."""
+
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT,
+        parameters=[
+            OpenApiParameter("policy", OpenApiTypes.STR, many=True, required=True, description=POLICY_ACCEPTED),
+            *REPORT_PARAMETERS,
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        params = dict(request.query_params.lists())
+        policies = read_policies(params.pop("policy", []))
+        return Response(policy_report(policies, read_filters(params)))

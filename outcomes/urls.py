@@ -27,4 +27,5 @@ urlpatterns = [
     path("api/v1/policy-revisions/<uuid:id>/", api.PolicyRevisionDetail.as_view(), name="policy-revision"),
     path("api/v1/reports/performance/", api.PerformanceReport.as_view(), name="performance-report"),
     path("api/v1/reports/comparison/", api.ComparisonReport.as_view(), name="comparison-report"),
+    path("api/v1/reports/policy/", api.PolicyReport.as_view(), name="policy-report"),
 ]

@@ -60,6 +60,7 @@ class AlertSource(models.Model):
     )
     allowed_networks = models.JSONField(
         default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
         blank=True,
         help_text="Addresses and networks that may send. Empty: any.",
     )

@@ -19,8 +19,11 @@ OTHERS = {
     ("webhooks/lines.py", "intake_transaction"),  # inside of signal.store and spool.drain
     ("orchestrator/permits.py", "settle_refused_event"),  # inside of event.apply_execution
     ("orchestrator/database_duties.py", "note_identity"),
-    ("outcomes/summaries.py", "rebuild_summaries"),
-    ("outcomes/invariants.py", "_one_snapshot"),
+    ("outcomes/generating.py", "_without_triggers"),
+    ("outcomes/generating.py", "generate_outcomes"),
+    ("outcomes/summaries.py", "rebuild_daily_results"),
+    ("outcomes/recounting.py", "_alone"),
+    ("outcomes/snapshot.py", "one_snapshot"),
     ("outcomes/invariants.py", "_rows"),
 }
 

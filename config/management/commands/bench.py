@@ -1,15 +1,15 @@
 """``make bench``: what the service costs beside the least that could do the same, on a database of its own."""
 
 import logging
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
 from config.bench.batches import measure_batches
+from config.bench.report_speed import measure_reports
 from config.bench.wakeup import measure_wake_up
 from config.bench.webhook import OURS, measure_webhook
 from orchestrator.revisions import current_revision
@@ -17,17 +17,24 @@ from webhooks import notifications
 
 BATCH_SIZES = (1, 10, 100, 500)
 CONNECTIONS = (1, 16, 64)
-PARTS = ("webhook", "batches", "wake-up")
+PARTS = ("reports", "webhook", "batches", "wake-up")  # the reports first: they take an empty database
 
 
 class Command(BaseCommand):
     help = (
-        "Measure the webhook beside Flask and FastAPI, and the worker's transaction and wake-up beside bare SQL, each in the "
-        "same run."
+        "Measure the webhook beside Flask and FastAPI, the worker's transaction and wake-up beside bare SQL, and the reports "
+        "beside pandas, each in the same run."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=PARTS, help="what to measure; all of it")
+        parser.add_argument(
+            "--outcomes",
+            type=int,
+            nargs="+",
+            default=[100_000],
+            help="sizes for the reports, such as 100000 1000000 5000000",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger().setLevel(logging.ERROR)
@@ -39,6 +46,7 @@ class Command(BaseCommand):
                 "webhook": self._print_webhook,
                 "batches": self._print_batches,
                 "wake-up": self._print_wake_up,
+                "reports": lambda: self._print_reports(options["outcomes"]),
             }
             for part in options["parts"]:
                 measures[part]()
@@ -64,6 +72,22 @@ class Command(BaseCommand):
                 *(f"{value:.1f}" for value in (load.p50, load.p99, load.p999)),
                 f"{our.per_second / load.per_second:.2f}",
                 f"{our.p99 / load.p99:.2f}",
+            )
+        Console().print(table)
+
+    def _print_reports(self, sizes: list[int]) -> None:
+        table = Table(title="Both reports beside pandas and empyrical with every outcome: milliseconds")
+        for heading in ("outcomes", "days", "performance", "comparison", "both with Python", "pandas", "ratio"):
+            table.add_column(heading, justify="right")
+        for figure in measure_reports(sizes, tell=self.stderr.write):
+            table.add_row(
+                f"{figure.outcomes:,}",
+                f"{figure.days:,}",
+                f"{figure.performance:,.0f}",
+                f"{figure.comparison:,.0f}",
+                f"{figure.whole:,.0f}",
+                f"{figure.all_rows:,.0f}",
+                f"{figure.ratio:,.1f}",
             )
         Console().print(table)
 

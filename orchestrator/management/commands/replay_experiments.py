@@ -16,7 +16,7 @@ from orchestrator.domain.vocabulary import Engine
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.models import Experiment
 from orchestrator.replay import Revisions, differences, experiments_to_replay
-from outcomes.domain.intervals import wilson
+from outcomes.domain.intervals import wilson_interval
 
 NAMED = 5
 MOST_REPEATED = 10_000
@@ -90,7 +90,7 @@ class Command(BaseCommand):
             for reason, number in one.unanswered.most_common(NAMED):
                 self.stdout.write(f"  {number:>6}  not comparable: {reason[:200]}")
             if one.answered:
-                low, high = wilson(one.other_decisions, one.answered)
+                low, high = wilson_interval(hits=one.other_decisions, tries=one.answered)
                 self.stdout.write(
                     f"  decided otherwise in {one.other_decisions / one.answered:.1%} "
                     f"(95 % between {low:.1%} and {high:.1%}): the noise floor of engine {one.engine}"

@@ -12,6 +12,7 @@ from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.notifications import Notifier
 from orchestrator.worker import Options, StepFailed, Worker
+from outcomes.counting import count_changes
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
 from webhooks.spool_draining import drain_spool
@@ -45,6 +46,7 @@ class Command(BaseCommand):
                     settle_late_followers,
                     report_expired_trades,
                     AlertWatch().watch_alerts,
+                    count_changes,
                     notifier.send_notifications,
                 ),
             )
