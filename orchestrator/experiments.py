@@ -54,14 +54,20 @@ def process_signals(claimed: Sequence[Signal]) -> int:
     for signal in claimed:
         if signal.attempts > settings.MAX_SIGNAL_ATTEMPTS:
             _give_up(signal, signal.last_error or "it was taken up and never finished; it may kill the worker")
-    # what was not finished before may be what killed its worker, so it goes alone, and after the others
-    batches = [[signal for signal in claimed if signal.attempts == 1]]
-    batches += [[signal] for signal in claimed if 1 < signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
+    # what is doubtful may be what killed its worker, so it goes alone, and after the others
+    left = [signal for signal in claimed if signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
+    batches = [[signal for signal in left if not is_doubtful(signal)]]
+    batches += [[signal] for signal in left if is_doubtful(signal)]
     return sum(
         # attempts of signals are counted by their rows, and lie apart
         apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail, tries=1)
         for batch in batches
     )
+
+
+def is_doubtful(signal: Signal) -> bool:
+    """Tell whether a claimed signal failed before, or was in hand when two workers died; the claim says so."""
+    return bool(getattr(signal, "is_doubtful", signal.attempts > 1))
 
 
 def create_experiments(claimed: Sequence[Signal]) -> list[Created]:

@@ -32,7 +32,7 @@ from orchestrator.engines.protocol import NotSent, Operation, Reply, Request
 from orchestrator.events import apply_events
 from orchestrator.executions import ExecutionToSend, executions_for
 from orchestrator.exit_polls import ExitQuestion, claim_exit_questions, record_exit_answer
-from orchestrator.experiments import process_signals
+from orchestrator.experiments import is_doubtful, process_signals
 from orchestrator.health import record_health
 from orchestrator.listening import Listener
 from orchestrator.models import EngineCall, ExecutionPermit, WorkerHeartbeat
@@ -234,7 +234,7 @@ class Worker:
         while claimed := claim_signals(limit=self.options.batch_size, lease_seconds=settings.LEASE_SECONDS):
             process_signals(claimed)
             did += len(claimed)
-            if claimed[-1].attempts == 1 or time.monotonic() > until:
+            if not is_doubtful(claimed[-1]) or time.monotonic() > until:
                 break
         return did
 
