@@ -486,6 +486,8 @@ class Director:
         lines = {name: read(self.folder / f"engine-{name}.jsonl") for name in self.scenario.engines}
         sent = read(self.folder / "sender.jsonl")
         accepted = [line for line in sent if line["kind"] == "accepted"]
+        if not any(line["kind"] == "done" for line in sent):
+            raise SystemExit(f"The sender did not finish: {(self.folder / 'sender.log').read_text()[-2000:]}")
         incidents = self._rows("SELECT kind, subject, resolved_at FROM incidents")
         permits = self._rows("SELECT permit_id, engine, state, detail, not_after FROM execution_permits")
         judgement = judge(

@@ -34,8 +34,9 @@ async def send(client: httpx2.AsyncClient, url: str, ledger: Ledger, number: int
         }
     )
     for attempt in range(1, TRIES + 1):
+        status = 0
         try:
-            status, answer = 0, await client.post(url, content=body)
+            answer = await client.post(url, content=body)
             status = answer.status_code
         except httpx2.TimeoutException:
             ledger.write("unanswered", number=number)  # TradingView does not send it again
