@@ -24,7 +24,9 @@ def main() -> int:
     parser.add_argument("--heal", type=float, default=90, help="seconds that it may take to heal at the end")
     parser.add_argument("--deadline", type=float, default=30, help="RECOMMENDATION_DEADLINE_SECONDS")
     parser.add_argument("--no-namespaces", action="store_true", help="no worker hosts in network namespaces")
-    parser.add_argument("--without", metavar="GUARD", choices=[guard.name for guard in GUARDS], help="take one guard away")
+    parser.add_argument(
+        "--without", metavar="GUARD", choices=[guard.name for guard in GUARDS], help="take one guard away"
+    )
     parser.add_argument("--guards", action="store_true", help="take every guard away, one after the other")
     parser.add_argument("--keep", type=Path, help="keep logs and ledgers in this folder")
     parser.add_argument("--template", type=Path, help="a migrated data folder, made when it is missing")
@@ -33,7 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if given.guards:
         return without_each_guard(given.seed)
-    folder = given.keep or Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))  # noqa: S108 - short, for the socket
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         return run(given, folder.resolve())
@@ -62,7 +64,8 @@ def run(given: argparse.Namespace, folder: Path) -> int:
     say("\n".join(lines(scenario, result, commit=commit() + (f" without: {given.without}" if given.without else ""))))
     if given.result:
         found = {measure: len(rows) for measure, rows in result.judgement.found.items()}
-        given.result.write_text(json.dumps({"found": found, "counts": result.judgement.counts}))
+        totals = {"disturbances": result.disturbances.total(), "faults": result.faults.total(), "checks": result.checks}
+        given.result.write_text(json.dumps({"found": found, "counts": result.judgement.counts, **totals}))
     return 0 if result.judgement.is_clean else 1
 
 

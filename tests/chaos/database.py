@@ -41,8 +41,22 @@ class Database:
             self._process = subprocess.Popen(
                 [
                     *(*self._prefix, str(programs() / "postgres"), "-D", str(self._data), "-p", str(self.port)),
-                    *("-c", f"listen_addresses={','.join(self._hosts)}", "-c", f"unix_socket_directories={self.folder}"),
-                    *("-c", "max_connections=200", "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "timezone=UTC"),
+                    *(
+                        "-c",
+                        f"listen_addresses={','.join(self._hosts)}",
+                        "-c",
+                        f"unix_socket_directories={self.folder}",
+                    ),
+                    *(
+                        "-c",
+                        "max_connections=200",
+                        "-c",
+                        "fsync=on",
+                        "-c",
+                        "synchronous_commit=on",
+                        "-c",
+                        "timezone=UTC",
+                    ),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

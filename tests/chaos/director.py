@@ -122,7 +122,8 @@ class Director:
         wants_hosts = scenario.namespaces and mix.get("cut off database", 0) + mix.get("cut off engines", 0) > 0
         self.hosts, self.without_namespaces = make_hosts(HOSTS) if wants_hosts else ([], "not asked for")
         self.database = Database(
-            folder, hosts=[LOOPBACK, *(host.database for host in self.hosts)],
+            folder,
+            hosts=[LOOPBACK, *(host.database for host in self.hosts)],
             template=scenario.template if scenario.template and scenario.template.exists() else None,
         )
 
@@ -143,7 +144,7 @@ class Director:
         self.database.start()
         self.database.wait()
         environment = self._environment()
-        os.environ.update(environment)
+        os.environ.update(environment | {"LOG_LEVEL": "ERROR"})  # the processes have their logs, this one has a person
         import django  # noqa: PLC0415 - its settings are those of this run's database
 
         django.setup()
@@ -183,7 +184,9 @@ class Director:
         self.sender = Process(
             "sender",
             [sys.executable, "-m", "tests.chaos.sender", url, str(self.folder / "sender.jsonl"), *sending],
-            environment, PROJECT, self.folder / "sender.log",
+            environment,
+            PROJECT,
+            self.folder / "sender.log",
         )
         self.sender.start()
         threading.Thread(target=self._verify, name="verify", daemon=True).start()
@@ -208,9 +211,14 @@ class Director:
         self.web_port = claim_port(0)
         self.engine_ports = {name: claim_port(0) for name in scenario.engines}
         self.secrets = {
-            name: "whsec_" + b64encode(f"chaos knows engine {name} ......".encode()).decode() for name in scenario.engines
+            name: "whsec_" + b64encode(f"chaos knows engine {name} ......".encode()).decode()
+            for name in scenario.engines
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENGINE_", "DATABASE_", "EMBEDDED_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ENGINE_", "DATABASE_", "EMBEDDED_"))
+        }
         environment = kept | {
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": self.database.url,
@@ -395,7 +403,9 @@ class Director:
         if self._policy is not None and self._policy.is_alive:
             return False
         command = [sys.executable, "manage.py", "set_policy", f"TRADING_HALTED={value}"]
-        self._policy = Process("operator", command, self.web.environment, self.scenario.tree, self.folder / "operator.log")
+        self._policy = Process(
+            "operator", command, self.web.environment, self.scenario.tree, self.folder / "operator.log"
+        )
         self._policy.start()
         return True
 
@@ -471,6 +481,7 @@ class Director:
     def _check_invariants(self) -> None:
         """Ask every invariant of one snapshot; what is found while the run goes on counts like what is found after it."""
         from django.db import Error, connection  # noqa: PLC0415
+
         from outcomes.invariants import violations  # noqa: PLC0415
 
         try:
@@ -480,7 +491,9 @@ class Director:
             connection.close()
             return
         at = time.time()
-        self.broken += [{"at": at, "invariant": one.invariant, "count": one.count, "rows": one.rows[:3]} for one in found]
+        self.broken += [
+            {"at": at, "invariant": one.invariant, "count": one.count, "rows": one.rows[:3]} for one in found
+        ]
 
     def _judge(self, seconds: float) -> Result:
         lines = {name: read(self.folder / f"engine-{name}.jsonl") for name in self.scenario.engines}
@@ -560,7 +573,11 @@ class Director:
     # the end
 
     def _all(self) -> list[Process]:
-        return [*getattr(self, "engines", []), *getattr(self, "workers", []), *([self.web] if hasattr(self, "web") else [])]
+        return [
+            *getattr(self, "engines", []),
+            *getattr(self, "workers", []),
+            *([self.web] if hasattr(self, "web") else []),
+        ]
 
     def _end(self) -> None:
         self._ending.set()

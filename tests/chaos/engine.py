@@ -97,7 +97,7 @@ class ChaosEngine:
 
     # requests
 
-    async def answer(self, method: str, path: str, body: bytes) -> Answer:
+    async def answer(self, method: str, path: str, body: bytes) -> Answer:  # noqa: PLR0911 - one per address
         """Answer one request, or raise Hang or Reset."""
         if path == "/health":
             return reply({"status": "ok"})
@@ -254,8 +254,14 @@ class ChaosEngine:
         order = self.orders.get(permit_id)
         self.tries["query", permit_id] += 1
         number = order.number if order else 0
-        fault = choose(self.mix.query, self.seed, self.name, "query", permit_id if not order else number,
-                       self.tries["query", permit_id])
+        fault = choose(
+            self.mix.query,
+            self.seed,
+            self.name,
+            "query",
+            permit_id if not order else number,
+            self.tries["query", permit_id],
+        )
         self.note("query", fault, number)
         match fault:
             case "500":
@@ -335,8 +341,13 @@ class ChaosEngine:
         await asyncio.sleep(1)
         fill = self.fill("2")
         self.ledger.write(
-            "placed", fsync=True, permit_id=None, experiment_id=experiment_id, external_id=fill["external_id"],
-            number=number, cause="unasked",
+            "placed",
+            fsync=True,
+            permit_id=None,
+            experiment_id=experiment_id,
+            external_id=fill["external_id"],
+            number=number,
+            cause="unasked",
         )
         await self.report("execution.filled", {"experiment_id": experiment_id, "trade": fill})
 
@@ -368,7 +379,9 @@ class ChaosEngine:
     def maybe_report(self, order: Order, told: dict[str, Any]) -> None:
         """Report a fill whose answer was lost: soon, late, or, where nobody can ask, now and then never."""
         if draw(self.seed, self.name, "reports", order.number) < 0.7:
-            self.later(self.report("execution.filled", told, after=between(0, 1.5 * self.window, self.seed, order.number)))
+            self.later(
+                self.report("execution.filled", told, after=between(0, 1.5 * self.window, self.seed, order.number))
+            )
 
     async def report(self, kind: str, data: Mapping[str, Any], *, after: float = 0, times: int = 1) -> None:
         """Post an event until it is acknowledged, ``times`` times under one message id."""

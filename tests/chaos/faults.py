@@ -28,7 +28,14 @@ EXECUTE: Mapping[str, float] = {
     "never, but an event": 3,
 }
 # A question about an order.
-QUERY: Mapping[str, float] = {"answered": 80, "500": 5, "reset": 5, "garbage": 4, "another permit's answer": 3, "late": 3}
+QUERY: Mapping[str, float] = {
+    "answered": 80,
+    "500": 5,
+    "reset": 5,
+    "garbage": 4,
+    "another permit's answer": 3,
+    "late": 3,
+}
 # A request for a recommendation.
 RECOMMEND: Mapping[str, float] = {
     "answered": 66,
@@ -99,7 +106,9 @@ class Mix:
     outage_every_seconds: float = 25.0
 
     def as_json(self) -> str:
-        return json.dumps({name: value if isinstance(value, float) else dict(value) for name, value in asdict(self).items()})
+        return json.dumps(
+            {name: value if isinstance(value, float) else dict(value) for name, value in asdict(self).items()}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.director import PROJECT, Scenario
-from tests.chaos.faults import ALL, ASKABLE, NOTHING, Claims, Mix
+from tests.chaos.faults import ASKABLE, NOTHING, Claims, Mix
 
 TREE = ("config", "webhooks", "orchestrator", "outcomes", "templates", "manage.py", "pyproject.toml")
 CALM: Mapping[str, float] = {"filled": 10}
@@ -129,9 +129,10 @@ GUARDS = (
                 "                armed = []\n",
             ),
         ),
-        finds=("double executions",),
+        finds=("double executions", "wrongly closed"),
         disturbances={"kill worker": 5, "terminate all connections": 5},
         every=0.7,
+        signals=100,
     ),
     Guard(
         name="no-retry-after-a-lost-answer",
@@ -361,9 +362,9 @@ GUARDS = (
         edits=(
             Edit(
                 "orchestrator/permits.py",
-                '            next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),\n            detail=reason[:2000],\n        ):\n'
+                "            next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),\n            detail=reason[:2000],\n        ):\n"
                 "            _open_unknown(permit, reason)\n",
-                '            next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),\n            detail=reason[:2000],\n        ):\n'
+                "            next_attempt_at=in_seconds(ASK_AGAIN_SECONDS),\n            detail=reason[:2000],\n        ):\n"
                 "            return\n",
             ),
         ),

@@ -44,7 +44,9 @@ async def send(client: httpx2.AsyncClient, url: str, ledger: Ledger, number: int
         except httpx2.HTTPError:
             pass
         if status == HTTPStatus.OK:
-            ledger.write("accepted", fsync=True, number=number, signal_id=answer.json().get("signal_id"), attempt=attempt)
+            ledger.write(
+                "accepted", fsync=True, number=number, signal_id=answer.json().get("signal_id"), attempt=attempt
+            )
             return
         if status and status < HTTPStatus.INTERNAL_SERVER_ERROR:
             break

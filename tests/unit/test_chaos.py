@@ -12,7 +12,14 @@ from tests.chaos.guards import GUARDS, Guard, without
 from tests.chaos.judge import MEASURES, Judgement, Ledgers, Recorded, judge
 from tests.chaos.report import percentile
 
-PLACED = {"kind": "placed", "at": 10.0, "permit_id": "p1", "experiment_id": "e1", "external_id": "A-1", "cause": "order"}
+PLACED = {
+    "kind": "placed",
+    "at": 10.0,
+    "permit_id": "p1",
+    "experiment_id": "e1",
+    "external_id": "A-1",
+    "cause": "order",
+}
 TOLD = {"kind": "told", "at": 11.0, "event": "execution.filled", "message_id": "m1", "external_id": "A-1"}
 ORDER = {"kind": "order", "at": 9.9, "permit_id": "p1"}
 ACCEPTED = {"kind": "accepted", "number": 1, "signal_id": "s1"}
