@@ -45,10 +45,10 @@ def test_nothing_is_executed_twice_lost_or_invented_while_everything_around_it_f
     code, printed, result = run_chaos(*SHORT, template=template, result=tmp_path / "short.json")
     assert code == 0, printed
     assert result["found"] == dict.fromkeys(MEASURES, 0)
-    assert result["counts"]["signals"] > 200
-    assert result["counts"]["real executions"] > 50
-    assert result["disturbances"] >= 10
-    assert result["faults"] >= 50
+    assert result["counts"]["signals"] > 150
+    assert result["counts"]["real executions"] > 20
+    assert result["disturbances"] >= 8
+    assert result["faults"] >= 30
     assert result["checks"] >= 2
 
 

@@ -108,6 +108,7 @@ class Director:
         self.disturbances: Counter[str] = Counter()
         self.disturbed_at: list[float] = []
         self.broken: list[dict[str, Any]] = []
+        self.stuck: list[dict[str, Any]] = []
         self.checks = 0
         self._ending = threading.Event()
         self._undo: list[tuple[float, Callable[[], None]]] = []
@@ -228,7 +229,7 @@ class Director:
             "LOG_LEVEL": "WARNING",
             "PYTHONUNBUFFERED": "1",
             "LEASE_SECONDS": "2",
-            "ENGINE_PROBE_SECONDS": "1",
+            "ENGINE_PROBE_SECONDS": "3",
             "EXECUTION_WINDOW_SECONDS": str(scenario.window),
             "RECOMMENDATION_DEADLINE_SECONDS": str(scenario.deadline),
             "EXIT_POLL_SECONDS": "5",
@@ -445,16 +446,29 @@ class Director:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > 2:
                 break
+        self.stuck = self._unfinished(with_doubts=False)
         for engine in self.engines:
             engine.end()
-        end = time.monotonic() + 10
-        while self._unfinished(with_doubts=False) and time.monotonic() < end:
+        self._let_the_last_words_be_applied()
+        self._ending.set()
+        for _ in range(20):
+            if self._check_invariants():
+                return
+            time.sleep(0.2)
+        raise SystemExit("The database does not answer, so that nothing can be judged.")
+
+    def _let_the_last_words_be_applied(self) -> None:
+        """What an engine was acknowledged in its last moment is applied; calls to it are of no more use."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            left = [row for row in self._unfinished(with_doubts=False) if row["what"] in {"event", "database"}]
+            if not left:
+                return
             for worker in self.workers:
                 if not worker.is_alive:
                     worker.start()
             time.sleep(0.2)
-        self._ending.set()
-        self._check_invariants()
+        self.stuck += left
 
     def _unfinished(self, *, with_doubts: bool) -> list[dict[str, Any]]:
         settling = [name for name, claims in self.scenario.engines.items() if claims.settles]
@@ -478,7 +492,7 @@ class Director:
         while not self._ending.wait(VERIFY_SECONDS):
             self._check_invariants()
 
-    def _check_invariants(self) -> None:
+    def _check_invariants(self) -> bool:
         """Ask every invariant of one snapshot; what is found while the run goes on counts like what is found after it."""
         from django.db import Error, connection  # noqa: PLC0415
 
@@ -489,11 +503,12 @@ class Director:
             self.checks += 1
         except Error:  # the database has just been taken away
             connection.close()
-            return
+            return False
         at = time.time()
         self.broken += [
             {"at": at, "invariant": one.invariant, "count": one.count, "rows": one.rows[:3]} for one in found
         ]
+        return True
 
     def _judge(self, seconds: float) -> Result:
         lines = {name: read(self.folder / f"engine-{name}.jsonl") for name in self.scenario.engines}
@@ -512,7 +527,7 @@ class Director:
                 incidents=incidents,
                 events=self._rows("SELECT engine, message_id, verdict FROM engine_events"),
                 halts=self._halts(),
-                unfinished=self._unfinished(with_doubts=False),
+                unfinished=self.stuck,
                 settling_engines=frozenset(name for name, claims in self.scenario.engines.items() if claims.settles),
             ),
         )

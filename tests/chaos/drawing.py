@@ -17,7 +17,7 @@ def choose(weights: Mapping[str, float], seed: int, *label: object) -> str:
         left -= weight
         if left < 0:
             return name
-    return next(reversed(weights))
+    return list(weights)[-1]
 
 
 def between(low: float, high: float, seed: int, *label: object) -> float:

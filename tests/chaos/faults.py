@@ -103,7 +103,7 @@ class Mix:
     exit: Mapping[str, float] = field(default_factory=lambda: EXIT)
     disturbances: Mapping[str, float] = field(default_factory=lambda: DISTURBANCES)
     rogue: float = 0.002
-    outage_every_seconds: float = 25.0
+    outage_every_seconds: float = 40.0
 
     def as_json(self) -> str:
         return json.dumps(
