@@ -27,6 +27,9 @@ def main() -> int:
     parser.add_argument(
         "--without", metavar="GUARD", choices=[guard.name for guard in GUARDS], help="take one guard away"
     )
+    parser.add_argument(
+        "--intact", action="store_true", help="with --without: the same mix with the guard in its place"
+    )
     parser.add_argument("--guards", action="store_true", help="take every guard away, one after the other")
     parser.add_argument("--keep", type=Path, help="keep logs and ledgers in this folder")
     parser.add_argument("--template", type=Path, help="a migrated data folder, made when it is missing")
@@ -59,9 +62,11 @@ def run(given: argparse.Namespace, folder: Path) -> int:
     )
     if given.without:
         guard = guard_named(given.without)
-        scenario = guard.scenario(seed=given.seed, tree=tree_without(guard, folder / "tree"), template=given.template)
+        tree = None if given.intact else tree_without(guard, folder / "tree")
+        scenario = guard.scenario(seed=given.seed, tree=tree, template=given.template)
+    variant = f" with{'' if given.intact else 'out'} {given.without}" if given.without else ""
     result = Director(scenario, folder).run()
-    say("\n".join(lines(scenario, result, commit=commit() + (f" without: {given.without}" if given.without else ""))))
+    say("\n".join(lines(scenario, result, commit=commit() + variant)))
     if given.result:
         found = {measure: len(rows) for measure, rows in result.judgement.found.items()}
         totals = {"disturbances": result.disturbances.total(), "faults": result.faults.total(), "checks": result.checks}

@@ -54,15 +54,15 @@ class Guard:
     every: float = 1.0
     heal_seconds: float = 12.0
 
-    def scenario(self, *, seed: int, tree: Path, template: Path | None) -> Scenario:
-        """Return the run in which the harm shows."""
+    def scenario(self, *, seed: int, tree: Path | None, template: Path | None) -> Scenario:
+        """Return the run in which the harm shows; without a ``tree`` of its own everything is in place, and none may."""
         return Scenario(
             seed=seed,
             signals=self.signals,
             seconds=self.seconds,
             every=self.every,
             deadline=12,
-            heal_seconds=self.heal_seconds,
+            heal_seconds=self.heal_seconds if tree else 90,
             namespaces=False,
             claims=self.claims,
             mix=Mix(
@@ -74,8 +74,8 @@ class Guard:
                 rogue=self.rogue,
                 outage_every_seconds=0.0,
             ),
-            tree=tree,
-            sql=self.sql,
+            tree=tree or PROJECT,
+            sql=self.sql if tree else (),
             template=template,
         )
 
@@ -386,9 +386,10 @@ GUARDS = (
         ),
         finds=("lost signals",),
         disturbances={"terminate all connections": 6, "kill worker": 4},
-        every=0.35,
+        every=0.5,
         seconds=12,
-        signals=600,
+        signals=400,
+        heal_seconds=40,
     ),
     Guard(
         name="accepted-means-stored",
@@ -402,6 +403,6 @@ GUARDS = (
         ),
         finds=("lost signals",),
         disturbances={"stop PostgreSQL": 10},
-        every=2.5,
+        every=4.0,
     ),
 )
