@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import sys
 import threading
@@ -145,10 +146,12 @@ class Director:
         self.database.start()
         self.database.wait()
         environment = self._environment()
-        os.environ.update(environment | {"LOG_LEVEL": "ERROR"})  # the processes have their logs, this one has a person
+        os.environ.update(environment)
         import django  # noqa: PLC0415 - its settings are those of this run's database
 
         django.setup()
+        for name in ("", "psycopg.pool"):  # the processes have their logs; this one has a person
+            logging.getLogger(name).setLevel(logging.ERROR)
         from django.core.management import call_command  # noqa: PLC0415
 
         from orchestrator.revisions import record_revision  # noqa: PLC0415
