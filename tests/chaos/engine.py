@@ -397,8 +397,9 @@ class ChaosEngine:
                 headers = sign(self.secret, message_id=message_id, body=body, at=datetime.now(UTC))
                 got = await self._client.post(self.events_url, content=body, headers=headers)
                 status = got.status_code
-            except httpx2.HTTPError:
+            except (httpx2.HTTPError, OSError, RuntimeError) as error:
                 status = 0
+                self.ledger.write("not delivered", event=kind, message_id=message_id, error=repr(error)[:200])
             if status in {200, 202, 404}:
                 external_id = (data.get("trade") or {}).get("external_id")
                 self.ledger.write("told", event=kind, message_id=message_id, status=status, external_id=external_id)

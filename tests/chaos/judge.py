@@ -21,6 +21,7 @@ MEASURES = (
     "not healed",
     "broken invariants",
 )
+
 ARRIVES_WITHIN_SECONDS = 0.5
 CLOSED = {"NOT_EXECUTED", "VOID"}
 
@@ -56,6 +57,7 @@ class Judgement:
 
     found: dict[str, list[Row]] = field(default_factory=lambda: {measure: [] for measure in MEASURES})
     counts: Counter[str] = field(default_factory=Counter)
+    waited: list[Row] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -75,7 +77,10 @@ def judge(ledgers: Ledgers, recorded: Recorded) -> Judgement:
 
     _double(verdict, ordered)
     _signals(verdict, ledgers, recorded)
+    told = _told(ledgers)
     for engine, line in placed:
+        if line["cause"] == "unasked" and (engine, line["external_id"]) not in told:
+            continue  # nobody has heard of it yet
         key, permit = (engine, line["external_id"]), permits.get(str(line["permit_id"]), {})
         is_visible = trades[key] > 0 and (
             key in authorised or ("UNAUTHORISED_EXECUTION", f"{engine}:{key[1]}"[:200]) in was_opened
@@ -97,6 +102,11 @@ def judge(ledgers: Ledgers, recorded: Recorded) -> Judgement:
     )
     verdict.counts["unasked executions"] = len(placed) - len(ordered)
     return verdict
+
+
+def _told(ledgers: Ledgers) -> set[tuple[str, str]]:
+    """Return the fills whose event was acknowledged."""
+    return {(engine, line["external_id"]) for engine, line in ledgers.of("told") if line["event"] == "execution.filled"}
 
 
 def _double(verdict: Judgement, ordered: Sequence[tuple[str, Row]]) -> None:
@@ -137,7 +147,7 @@ def _misjudged(
     authorised: set[tuple[str, str]],
 ) -> None:
     """The first execution of a permit is never closed as none, and once its event was acknowledged it is the real trade."""
-    told = {(engine, line["external_id"]) for engine, line in ledgers.of("told") if line["event"] == "execution.filled"}
+    told = _told(ledgers)
     seen: set[str] = set()
     for engine, line in sorted(ordered, key=lambda pair: pair[1]["at"]):
         permit_id = str(line["permit_id"])

@@ -40,7 +40,8 @@ def lines(scenario: Scenario, result: Result, *, commit: str) -> list[str]:
         f"incidents         {_counts(result.incidents)}",
         f"time to heal      after a fault of an engine {_times(result.heal_after_fault)}",
         f"                  after a disturbance {_times(result.heal_after_disturbance)}",
-        f"invariants        checked {result.checks} times, the last time after the run",
+        f"invariants        checked {result.checks} times, the last time after the run; work that waited too long meanwhile: "
+        + (_counts(Counter(row["invariant"] for row in result.judgement.waited))),
         "",
         *(line for measure in MEASURES for line in _measure(measure, result)),
     ]

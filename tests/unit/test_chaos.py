@@ -94,6 +94,13 @@ def test_an_order_that_was_on_its_way_when_trading_was_halted_is_none_after_the_
     assert judged(halts=[(1.0, 9.8)]).is_clean
 
 
+def test_a_trade_that_nobody_asked_for_is_lost_only_when_its_engine_has_told_of_it() -> None:
+    unasked = {**PLACED, "permit_id": None, "cause": "unasked", "external_id": "A-9"}
+    assert judged([ORDER, PLACED, TOLD, unasked]).is_clean
+    told = {**TOLD, "external_id": "A-9"}
+    assert broken(judged([ORDER, PLACED, TOLD, unasked, told])) == {"lost executions"}
+
+
 def test_every_measure_of_the_report_is_judged() -> None:
     assert set(judged().found) == set(MEASURES)
 
