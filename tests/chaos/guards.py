@@ -16,6 +16,13 @@ TREE = ("config", "webhooks", "orchestrator", "outcomes", "templates", "manage.p
 CALM: Mapping[str, float] = {"filled": 10}
 ANSWERED: Mapping[str, float] = {"answered": 10}
 REPORTED: Mapping[str, float] = {"reported": 10}
+DROP_THE_MOVES_TRIGGER = """
+    DO $$ DECLARE name text; BEGIN
+      SELECT tgname INTO STRICT name FROM pg_trigger
+       WHERE tgrelid = 'execution_permits'::regclass AND tgname LIKE 'pgtrigger_permits_state_moves%';
+      EXECUTE format('DROP TRIGGER %I ON execution_permits', name);
+    END $$
+"""
 KILLS: Mapping[str, float] = {"kill worker": 10}
 
 
@@ -259,8 +266,16 @@ GUARDS = (
     ),
     Guard(
         name="compare-and-set",
-        rule="1: every move names the state it leaves, and rows that others hold are passed over",
+        rule="1: every move names the state it leaves, and rows that others hold are passed over; behind it stands the trigger of "
+        "the legal moves, taken away as well",
         edits=(
+            Edit(  # between the look and the write lies what a slow machine takes
+                "orchestrator/queue.py",
+                "                       SELECT permit_id FROM execution_permits\n"
+                "                        WHERE state = 'GRANTED' AND engine",
+                "                       SELECT permit_id, pg_sleep(0.1) FROM execution_permits\n"
+                "                        WHERE state = 'GRANTED' AND engine",
+            ),
             Edit(
                 "orchestrator/queue.py",
                 "                        ORDER BY next_attempt_at, permit_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)\n"
@@ -274,8 +289,9 @@ GUARDS = (
                 "                 WHERE permit.permit_id = due.permit_id AND not_after > clock_timestamp()\n",
             ),
         ),
+        sql=(DROP_THE_MOVES_TRIGGER,),
         finds=("double executions",),
-        signals=400,
+        signals=300,
         seconds=10,
     ),
     Guard(
