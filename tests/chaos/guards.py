@@ -136,10 +136,11 @@ GUARDS = (
                 "                armed = []\n",
             ),
         ),
-        finds=("double executions", "wrongly closed"),
+        finds=("double executions", "lost executions", "wrongly closed"),
         disturbances={"kill worker": 5, "terminate all connections": 5},
         every=0.7,
-        signals=100,
+        signals=80,
+        heal_seconds=30,
     ),
     Guard(
         name="no-retry-after-a-lost-answer",
