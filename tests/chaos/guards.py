@@ -264,6 +264,9 @@ GUARDS = (
         edits=(Edit("orchestrator/engines/http.py", "follow_redirects=False,", "follow_redirects=True,"),),
         finds=("double executions",),
         execute={"filled": 5, "redirect": 5},
+        signals=60,
+        seconds=4,
+        heal_seconds=3,
     ),
     Guard(
         name="compare-and-set",
