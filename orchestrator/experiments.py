@@ -20,7 +20,7 @@ from orchestrator.domain.vocabulary import CallKind, Engine, IncidentKind
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, ExecutionPolicy, Experiment, MarketContext, PolicyRevision
 from orchestrator.policies import current_availability, revision_row
-from orchestrator.queue import release_signal
+from orchestrator.queue import is_doubtful, release_signal
 from orchestrator.revisions import current_revision
 from webhooks.models import Signal
 
@@ -63,11 +63,6 @@ def process_signals(claimed: Sequence[Signal]) -> int:
         apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail, tries=1)
         for batch in batches
     )
-
-
-def is_doubtful(signal: Signal) -> bool:
-    """Tell whether a claimed signal failed before, or was in hand when two workers died; the claim says so."""
-    return bool(getattr(signal, "is_doubtful", signal.attempts > 1))
 
 
 def create_experiments(claimed: Sequence[Signal]) -> list[Created]:

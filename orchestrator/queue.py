@@ -72,7 +72,12 @@ def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
             """,
             {"lock": new_key(), "lease": lease_seconds, "limit": limit, "at_once": _may_die_twice()},
         )
-        return sorted(claimed, key=lambda signal: (signal.is_doubtful, signal.received_at, signal.signal_id))
+        return sorted(claimed, key=lambda signal: (is_doubtful(signal), signal.received_at, signal.signal_id))
+
+
+def is_doubtful(signal: Signal) -> bool:
+    """Tell whether a claimed signal failed before, or was in hand when two workers died; the claim says so."""
+    return bool(getattr(signal, "is_doubtful", signal.attempts > 1))
 
 
 def _may_die_twice() -> bool:

@@ -32,7 +32,7 @@ from orchestrator.engines.protocol import NotSent, Operation, Reply, Request
 from orchestrator.events import apply_events
 from orchestrator.executions import ExecutionToSend, executions_for
 from orchestrator.exit_polls import ExitQuestion, claim_exit_questions, record_exit_answer
-from orchestrator.experiments import is_doubtful, process_signals
+from orchestrator.experiments import process_signals
 from orchestrator.health import record_health
 from orchestrator.listening import Listener
 from orchestrator.models import EngineCall, ExecutionPermit, WorkerHeartbeat
@@ -42,7 +42,7 @@ from orchestrator.permits import (
     record_execution_answer,
     void_expired_permits,
 )
-from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled
+from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled, is_doubtful
 from orchestrator.revisions import SEND_WITHIN_SECONDS, current_revision
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.vocabulary import CallState, Engine
-from orchestrator.experiments import create_experiments, is_doubtful
+from orchestrator.experiments import create_experiments
 from orchestrator.models import EngineCall, Experiment
 from orchestrator.queue import (
     arm_permits,
@@ -26,6 +26,7 @@ from orchestrator.queue import (
     database_clock,
     end_call,
     fail_calls,
+    is_doubtful,
     overdue_calls,
     put_back_call,
     release_signal,

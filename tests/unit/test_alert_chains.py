@@ -58,8 +58,8 @@ def test_a_body_that_came_twice_in_a_row_is_a_redelivery() -> None:
 
 def test_sizes_count_where_both_alerts_have_them() -> None:
     def sized(before: int | None, now: int | None) -> PositionReport:
-        sizes = [None if size is None else Decimal(size) for size in (before, now)]
-        return PositionReport(LONG, LONG, *sizes)
+        old, new = (None if size is None else Decimal(size) for size in (before, now))
+        return PositionReport(LONG, LONG, size_before=old, size_now=new)
 
     assert found(link(0, LONG, LONG, report=sized(1, 2)), link(1, LONG, LONG, report=sized(2, 3))) == []
     assert found(link(0, LONG, LONG, report=sized(1, 2)), link(1, LONG, LONG, report=sized(3, 4))) == [(0, 1)]

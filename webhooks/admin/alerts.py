@@ -1,8 +1,7 @@
 """Signals, and what was turned away, in the admin: to look at, and to read again."""
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -12,25 +11,15 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
 
 from config.paging import CappedPaginator, InspectionList
+from webhooks.admin.columns import act, column
 from webhooks.admin.reading_again import read_again_page
 from webhooks.models import AlertSource, RejectedAlert, Signal
 
 TEXT_BLOCK = '<pre class="max-w-3xl overflow-x-auto text-xs whitespace-pre-wrap">{}</pre>'
 LABELS = {"long": "success", "short": "danger", "waiting": "info", "processed": "success", "parked": "danger"}
 LONGEST_REASON = 120
-
-Shown = TypeVar("Shown", bound=Callable[..., Any])
-
-
-def column(
-    description: str, *, ordering: str | None = None, label: dict[str, str] | None = None
-) -> Callable[[Shown], Shown]:
-    """Make a method a column of a list; with ``label`` its values are coloured."""
-    decorated: Callable[[Shown], Shown] = display(description=description, ordering=ordering, label=label)
-    return decorated
 
 
 class SourceFilter(admin.SimpleListFilter):
@@ -73,7 +62,7 @@ class Inspection(ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     list_max_show_all = 0
     paginator = CappedPaginator
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InspectionList]:
         """Return a list that does not count the whole table."""
@@ -192,12 +181,12 @@ class RejectedAlertAdmin(Inspection):
         """Tell who may make signals of rejected alerts."""
         return request.user.has_perm("webhooks.read_again")
 
-    @action(description="Read again with today's rules", permissions=["read_again"])
+    @act("Read again with today's rules", permissions=["read_again"])
     def read_again(self, request: HttpRequest, queryset: QuerySet[RejectedAlert]) -> HttpResponse | None:
         """Show what the chosen alerts would be read as today, and store them once that is confirmed."""
         return read_again_page(request, queryset, site=self.admin_site, action="read_again")
 
-    @action(description="Read again", url_path="read-again", permissions=["read_again"])
+    @act("Read again", permissions=["read_again"], url_path="read-again")
     def read_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Do the same with one alert, from its page."""
         answer = read_again_page(request, RejectedAlert.objects.filter(pk=object_id), site=self.admin_site, action="")

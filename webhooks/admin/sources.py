@@ -10,7 +10,6 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
@@ -18,6 +17,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from webhooks.admin.columns import act, column
 from webhooks.message_templates import INDICATOR_ALERT, STRATEGY_ALERT
 from webhooks.models import AlertSource
 from webhooks.networks import TRADINGVIEW
@@ -154,7 +154,7 @@ class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
         """Show the new address and the messages to paste, once."""
         return self._address_page(request, obj, f"{obj.name} may now send alerts")
 
-    @action(description="New token", url_path="new-token", permissions=["change"])
+    @act("New token", permissions=["change"], url_path="new-token")
     def rotate_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Give the source a new token; the old one works for as long as the operator says."""
         source = self.get_object(request, object_id)
@@ -178,7 +178,7 @@ class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
         }
         return TemplateResponse(request, "webhooks/new_token.html", context)
 
-    @display(description="token")
+    @column("token")
     def token(self, source: AlertSource) -> str:
         """What is known of the token: nothing but its hash."""
         if source.pk is None or source.previous_token_until is None or source.previous_token_until < timezone.now():
@@ -187,11 +187,11 @@ class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
             f"shown once, when it is made; the one before works until {source.previous_token_until:%Y-%m-%d %H:%M} UTC"
         )
 
-    @display(description="secret asked for in the body")
+    @column("secret asked for in the body")
     def body_secret(self, source: AlertSource) -> str:
         return "yes" if source.body_secret_sha256 else "no"
 
-    @display(description="refused requests")
+    @column("refused requests")
     def refused(self, source: AlertSource) -> str:
         """Requests that knew the token and nothing more: not kept, counted."""
         if not source.refused_requests:

@@ -1,6 +1,7 @@
 """``make bench``: what the service costs beside the least that could do the same, on a database of its own."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
         try:
             current_revision()
-            measures = {
+            measures: dict[str, Callable[[], None]] = {
                 "webhook": self._print_webhook,
                 "batches": self._print_batches,
                 "wake-up": self._print_wake_up,
