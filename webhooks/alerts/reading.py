@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from webhooks.alerts import directions, symbols, timeframes, times
-from webhooks.alerts.bodies import Body, JsonValue, read_body
+from webhooks.alerts.bodies import read_body
 from webhooks.alerts.directions import Direction, Pointing, read_direction
 from webhooks.alerts.fields import Candidate, candidates_for, is_placeholder, named
 from webhooks.alerts.problems import Problem, Unreadable, UnreadableAlert, shown
+from webhooks.alerts.values import Body, JsonValue
 
 FIELDS = ("symbol", "direction", "timeframe", "timestamp")
 _SPELLED = {"symbol": symbols, "direction": directions, "timeframe": timeframes, "timestamp": times}

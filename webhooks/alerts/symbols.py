@@ -2,8 +2,8 @@
 
 import re
 
-from webhooks.alerts.bodies import JsonValue
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import JsonValue
 
 ACCEPTED = "a symbol of at most 64 characters, with or without its exchange, in quotes"
 EXAMPLE = '"ticker": "{{ticker}}", which gives SPY; NASDAQ:AAPL is read too'

@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from webhooks.alerts.bodies import JsonValue
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import JsonValue
 
 ACCEPTED = (
     "ISO 8601 with or without a zone (UTC when without), or an epoch in seconds, milliseconds or microseconds; "
