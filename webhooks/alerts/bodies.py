@@ -23,7 +23,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LOOKS_LIKE_JSON = re.compile(r"[\s\u200b\ufeff]*+(?:\{|\[[\s\u200b\ufeff]*+(?:[\[{\"'\u201c\u201d]|\Z))")
 
 
-class _NotStrict(ValueError):
+class _NotStrictError(ValueError):
     """The text holds what only Python takes for JSON."""
 
 
@@ -56,10 +56,14 @@ def read_body(text: str, *, parse_float: Callable[[str], Any] | None = None) -> 
     numbers = Numbers(whole=_bounded_int, broken=parse_float or _finite_float)
     try:
         payload = _strictly(text, numbers)
-    except (json.JSONDecodeError, _NotStrict):
+    except (json.JSONDecodeError, _NotStrictError):
         if not _LOOKS_LIKE_JSON.match(text):
-            return _read_text(text)
-        form, payload = Form.NEARLY_JSON, _nearly(text, numbers)
+            found = _embedded(text, numbers)
+            if found is None:
+                return _read_text(text)
+            form, payload = Form.NEARLY_JSON, found
+        else:
+            form, payload = Form.NEARLY_JSON, _nearly(text, numbers)
     else:
         form = Form.JSON
     if form is Form.NEARLY_JSON or "\\u" in text:
@@ -103,6 +107,17 @@ def _nearly(text: str, numbers: Numbers) -> JsonValue:
         )
 
 
+def _embedded(text: str, numbers: Numbers) -> JsonValue:
+    """Return the one object of strict JSON that stands in a text: between marks, in a fence, after a word."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        return _strictly(text[start : end + 1], numbers)
+    except (json.JSONDecodeError, _NotStrictError):
+        return None
+
+
 def _read_text(text: str) -> Body:
     _refuse_unstorable_text(text)
     pairs = pairs_of(text)
@@ -135,7 +150,7 @@ def _bounded_int(literal: str) -> int:
 def _constant(name: str) -> None:
     """Leave NaN, which TradingView writes for an empty plot, to the reader of nearly-JSON; infinities it never writes."""
     if name == "NaN":
-        raise _NotStrict
+        raise _NotStrictError
     refuse("not_a_number", f"{name} is not a number. Leave the field out, or send null.", found=shown(name))
 
 

@@ -31,10 +31,10 @@ EXAMPLE = '"action": "{{strategy.order.action}}"'
 
 # The position after the order, where it was before, and how large it is.
 NOW = ("marketposition", "strategymarketposition", "currentposition", "currentmarketposition", "newposition", "positionside",
-       "positiontype", "sentiment")  # fmt: skip
+       "positiontype", "sentiment", "marketpos", "marpos", "pos", "posside", "mp")  # fmt: skip
 BEFORE = ("prevmarketposition", "strategyprevmarketposition", "previousmarketposition", "prevposition", "previousposition",
-          "lastposition", "prevmp")  # fmt: skip
-SIZE_NOW = ("marketpositionsize", "strategymarketpositionsize")
+          "lastposition", "prevmp", "prevpos", "prevmarketpos", "premarpos", "prevmarpos")  # fmt: skip
+SIZE_NOW = ("marketpositionsize", "strategymarketpositionsize", "marketpossize", "marpossize", "possize")
 SIZE_BEFORE = (
     "prevmarketpositionsize",
     "strategyprevmarketpositionsize",

@@ -49,7 +49,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 # Names that often mean something else; looked at when no better one can be read.
 AMBIGUOUS_NAMES: Mapping[str, tuple[str, ...]] = {
     "symbol": ("market", "token", "name", "currency", "code", "base", "s"),
-    "direction": ("sentiment", "bias", "trend", "position", "event", "eventtype", "type", "b", "entry", "state", "status", "alert", "alertname",
+    "direction": ("sentiment", "bias", "trend", "position", "event", "eventtype", "type", "b", "entry", "data", "state", "status", "alert", "alertname",
                   "alerttype", "message", "msg", "text", "title", "comment", "ordercomment", "id", "orderid", "alertmessage"),
     "timeframe": ("period", "frame", "chart"),
     "timestamp": ("date", "at", "now", "timeclose", "opentime", "closetime"),

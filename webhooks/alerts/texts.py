@@ -17,7 +17,8 @@ from webhooks.alerts.words import points, read_sentence, read_word
 
 # Fields of an object that carry the alert as a text.
 WRAPPERS = frozenset({
-    "message", "msg", "text", "content", "alert", "alertmessage", "alert_message", "body", "description", "value", "data", "title",
+    "message", "msg", "text", "content", "alert", "alertmessage", "alert_message", "body", "description", "value", "data", "title", "mes", "note",
+    "notification", "payload",
 })  # fmt: skip
 WHOLE = "alert_text"  # the whole text, when not all of it is pairs
 LONGEST_LABEL = 3  # words before a colon that can be a name: "Order Action: buy"
@@ -35,6 +36,8 @@ _EDGES = "\"'`*_#<>()[]{}.,!?~\u201c\u201d\u2018\u2019"
 _SYMBOL = re.compile(r"(?:[A-Za-z0-9_]{1,32}:)?[\^.$#@]?[A-Za-z0-9][A-Za-z0-9._!/&+^=@#$\-]{0,63}")
 _EXCHANGE = re.compile(r"[A-Z][A-Z0-9_]{1,31}:[A-Za-z0-9.$^#].{0,63}")
 _INTERVAL = re.compile(r"[0-9]{1,4}(?:[smhHdDwWMS]|min|mins|hr|hour)|[DW]")
+_MINUTES = frozenset({"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720"})
+_NO_SYMBOL = re.compile(r"(?i:tp|sl)[0-9]{1,2}|[0-9.]+x?|[0-9.]+[kKpPcC%]")
 _BARE_INTERVAL = re.compile(r"[0-9]{1,4}[SDWMHT]?|[DWM]")
 _TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{4,20}(?:Z|[+\-][0-9:]{2,6})?)?|1[0-9]{9}|1[0-9]{12}")
 _LEVEL_LABEL = re.compile(r"(?:tp|sl|target|takeprofit|stoploss)[0-9]{0,2}")
@@ -104,7 +107,7 @@ def _default_message(match: re.Match[str]) -> dict[str, JsonValue]:
         "price": found["amount"] if found["size"] else None,
         "contracts": found["size"] or found["amount"],
         "ticker": found["ticker"],
-        "time": found["time"],
+        "time": (found["time"] or "").rstrip("."),
         "position_size": found["position"].rstrip(".,"),
     }
     pairs = {key: value for key, value in pairs.items() if value}
@@ -200,19 +203,21 @@ def _sort(item: _Item, pairs: dict[str, JsonValue], prose: list[str], asides: li
     name = plain_name(label)
     if not label:
         prose.append(item.value)
-    elif value.casefold() in _FLAGS or (_LEVEL_LABEL.fullmatch(name) and value.lstrip("$-")[:1].isdigit()):
-        _add(pairs, label, value)
-    elif name in _KNOWN or (
-        name and not read_word(label) and not (" " in value and points(value)) and not read_word(value)
-    ):
+    elif name in _KNOWN or value.casefold() in _FLAGS or (_LEVEL_LABEL.fullmatch(name) and _is_number(value)):
         _add(pairs, label, value)
         if name in _POINTING_NAMES and " " in value:
             prose.append(value)
-    elif read_word(label) or read_sentence(label) and not points(value):
-        prose.append(f"{label} {value}")
-    else:  # a name before an order: "BTCUSDT: buy", "Bull flag bot: sell SPY"
+    elif points(value):  # a name before an order: "BTCUSDT: buy", "Bull flag bot: sell SPY"
         prose.append(value)
         asides.append(label)
+    elif read_word(label) or (points(label) and not _is_number(value)):  # "BUY: BTCUSDT", "V9 buy: BTCUSDT @ 64050"
+        prose.append(f"{label} {value}")
+    else:
+        _add(pairs, label, value)
+
+
+def _is_number(value: str) -> bool:
+    return value.lstrip("$-+")[:1].isdigit()
 
 
 def _add(pairs: dict[str, JsonValue], label: str, value: str) -> None:
@@ -256,23 +261,24 @@ def _shortest(said: str) -> str:
 def _symbol_in(words: Sequence[str]) -> str:
     """Return the one word that can only be a symbol; nothing when there is none, or several are as good.
 
-    Best is one with its exchange, then what stands after "on" or "for", then beside the order, then the only one in
-    capitals, then the only one at all.
+    Best is one with its exchange, then what stands after "on" or "for", before a timeframe, or beside the order, then the
+    only one in capitals, then the only one at all. A word that only looks like one is returned to be refused.
     """
     cleaned = [_stripped(word) for word in words]
     likely = [at for at, word in enumerate(cleaned) if _may_be_symbol(word)]
     shouted = [at for at in likely if _is_shouted(cleaned[at])]
-    placeholders = [at for at, word in enumerate(cleaned) if "{{" in word and "ticker" in word]
-    after_order = [at for at in shouted if at and read_word(cleaned[at - 1])]
-    before_order = [at for at in shouted if at + 1 < len(cleaned) and read_word(cleaned[at + 1])]
+    before = dict(zip(range(1, len(cleaned)), cleaned, strict=False))
+    after = dict(enumerate(cleaned[1:]))
     for places in (
-        placeholders,
+        [at for at, word in enumerate(cleaned) if "{{" in word and "ticker" in word],
         [at for at in likely if _EXCHANGE.fullmatch(cleaned[at])],
-        [at for at in shouted if at and cleaned[at - 1].casefold() in _POINTERS],
-        after_order,
-        before_order,
+        [at for at in shouted if before.get(at, "").casefold() in _POINTERS],
+        [at for at in shouted if _INTERVAL.fullmatch(after.get(at, ""))],
+        [at for at in shouted if read_word(before.get(at, ""))],
+        [at for at in shouted if read_word(after.get(at, ""))],
         shouted,
         likely,
+        [at for at, word in enumerate(cleaned) if not word.isascii() and not likely and any(map(str.isalnum, word))],
     ):
         found = {cleaned[at] for at in places}
         if len(found) == 1:
@@ -283,16 +289,12 @@ def _symbol_in(words: Sequence[str]) -> str:
 
 
 def _may_be_symbol(word: str) -> bool:
-    plain = word.casefold()
     return (
         _SYMBOL.fullmatch(word) is not None
         and any(letter.isalpha() for letter in word)
-        and plain not in _NO_SYMBOLS
-        and read_word(word) is None
-        and not _INTERVAL.fullmatch(word)
-        and not _TIME.fullmatch(word)
+        and word.casefold() not in _NO_SYMBOLS
         and not points(word)
-        and not re.fullmatch(r"(?:tp|sl)[0-9]{1,2}|[0-9.]+x?|[0-9.]+[kKpPcC%]", plain)
+        and not any(form.fullmatch(word) for form in (_INTERVAL, _TIME, _NO_SYMBOL))
     )
 
 
@@ -301,16 +303,18 @@ def _is_shouted(word: str) -> bool:
 
 
 def _interval_in(words: Sequence[str]) -> str:
-    """Return the timeframe among words: with a unit, after its name, or as a number right after the symbol that begins."""
-    cleaned = [_stripped(word) for word in words]
+    """Return the timeframe among words: after its name, with a unit, or bare after a symbol that can be nothing else."""
+    cleaned = [_stripped(word).lstrip("@") for word in words]
     for at, word in enumerate(cleaned[:-1]):
         if word.casefold() in _TIMEFRAME_LABELS and _BARE_INTERVAL.fullmatch(cleaned[at + 1]):
             return cleaned[at + 1]
     found = {word for word in cleaned if _INTERVAL.fullmatch(word) and len(word) > 1}
     if len(found) == 1:
         return found.pop()
-    if len(cleaned) > 1 and _EXCHANGE.fullmatch(cleaned[0]) and _BARE_INTERVAL.fullmatch(cleaned[1]):
-        return cleaned[1]
+    for at, word in enumerate(cleaned[1:], start=1):
+        is_symbol = _EXCHANGE.fullmatch(cleaned[at - 1]) or (at > 1 and cleaned[at - 2].casefold() in _POINTERS)
+        if word in _MINUTES and is_symbol:
+            return word
     return ""
 
 
@@ -319,6 +323,6 @@ def _stripped(word: str) -> str:
     if "{{" in word:
         return word
     stripped = word.strip(_EDGES + ":;")
-    while stripped and not stripped[0].isalnum() and stripped[0] not in "^.$#@-" and stripped[0].isprintable():
+    while stripped and not stripped[0].isalnum() and stripped[0] not in "^.@-" and stripped[0].isprintable():
         stripped = stripped[1:].lstrip()
     return stripped

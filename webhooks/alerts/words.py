@@ -108,7 +108,7 @@ _EXIT = frozenset(
     {f"{verb}{what}" for verb in _CLOSING_VERBS
      for what in ("", "long", "short", "longs", "shorts", "buy", "sell", "position", "positions", "all", "trade", "trades",
                   "order", "orders", "partial", "pos", "longposition", "shortposition", "longtrade", "shorttrade", "everything",
-                  "half", "signal", "alert", "market", "allpositions", "longalert", "shortalert", "longpct", "shortpct", "now")}
+                  "half", "signal", "alert", "alllong", "allshort", "market", "allpositions", "longalert", "shortalert", "longpct", "shortpct", "now")}
     | {f"{what}{verb}" for what in ("long", "short", "buy", "sell", "partial", "position", "trade", "bull", "bear", "order")
        for verb in ("close", "exit", "closed", "exited", "tp", "sl", "takeprofit", "stoploss", "stopped", "stopout", "exitalert",
                     "closealert", "exitsignal")}
@@ -228,7 +228,7 @@ def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
             or (not plainly and word != "stop" and _stands_alone(words, at, at))
         ):
             return True
-        if word == "flat" and (len(words) == 1 or before in {"go", "now", "going", "is"}):
+        if word == "flat" and not any(other in _MEANINGS and len(other) > 1 for other in words):
             return True
         if word == "scale" and after == "out" or word in {"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort",
                                                            "closelong", "closeshort", "selltoclose", "buytocover"}:  # fmt: skip
