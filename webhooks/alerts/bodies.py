@@ -7,12 +7,13 @@ JSON as ``json.loads`` reads it and never otherwise, nearly-JSON as ``nearly_jso
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from webhooks.alerts.fields import is_named
 from webhooks.alerts.nearly_json import NotNearlyJson, Numbers, Reader, without_duplicates
-from webhooks.alerts.problems import shown
+from webhooks.alerts.problems import UnreadableAlert, shown
 from webhooks.alerts.texts import WRAPPERS, pairs_of
 from webhooks.alerts.tokens import nesting_depth
 from webhooks.alerts.values import DEEPEST, EXAMPLE, LONGEST_INTEGER, Body, Form, JsonValue, refuse
@@ -130,7 +131,8 @@ def _unwrapped(body: Body) -> Body:
         return body
     for key, value in body.fields.items():
         if isinstance(value, str) and " " in value.strip() and key.casefold() in WRAPPERS:
-            return replace(body, wrapped=pairs_of(value), wrapper=f"{body.prefix}{key}")
+            with suppress(UnreadableAlert):
+                return replace(body, wrapped=pairs_of(value), wrapper=f"{body.prefix}{key}")
     return body
 
 

@@ -134,4 +134,8 @@ def _skip_space(tokens: Sequence[Token], position: int) -> int:
 
 
 def _redact_pair(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{REDACTED}" if match[3].strip("\"'") != REDACTED and plain_name(match[1]) in SECRET_NAMES else match[0]
+    return (
+        f"{match[1]}{match[2]}{REDACTED}"
+        if match[3].strip("\"'") != REDACTED and plain_name(match[1]) in SECRET_NAMES
+        else match[0]
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from webhooks.alerts.fields import AMBIGUOUS_NAMES, NAMES
 from webhooks.alerts.nearly_json import PLACEHOLDER
-from webhooks.alerts.values import JsonValue, plain_name
+from webhooks.alerts.values import JsonValue, plain_name, refuse
 from webhooks.alerts.words import points, read_sentence, read_word
 
 # Fields of an object that carry the alert as a text.
@@ -21,6 +21,7 @@ WRAPPERS = frozenset({
     "notification", "payload",
 })  # fmt: skip
 WHOLE = "alert_text"  # the whole text, when not all of it is pairs
+MOST_WORDS, LONGEST_TEXT = 1000, 16_384  # more than any message of TradingView's; a novel is no alert
 LONGEST_LABEL = 3  # words before a colon that can be a name: "Order Action: buy"
 _NUM = r"[-+]?[0-9][0-9.,]{0,40}"
 _STRATEGY = re.compile(
@@ -31,12 +32,16 @@ _STRATEGY = re.compile(
 )
 # A comma between two digits may belong to a number.
 _SEGMENTS = re.compile(r"[;\r\n|\t]+|,(?![0-9])|(?<![0-9]),|&(?=[\w.\-]{1,40}=)| [\-\u2013\u2014\u2022\u00b7] ")
+_PIECES = re.compile(r"[^\s,;|&=:]++")
 _TOKENS = re.compile(rf"(?:{PLACEHOLDER}|[^\s(){{}}\[\]])++")
 _EDGES = "\"'`*_#<>()[]{}.,!?~\u201c\u201d\u2018\u2019"
 _SYMBOL = re.compile(r"(?:[A-Za-z0-9_]{1,32}:)?[\^.$#@]?[A-Za-z0-9][A-Za-z0-9._!/&+^=@#$\-]{0,63}")
 _EXCHANGE = re.compile(r"[A-Z][A-Z0-9_]{1,31}:[A-Za-z0-9.$^#].{0,63}")
 _INTERVAL = re.compile(r"[0-9]{1,4}(?:[smhHdDwWMS]|min|mins|hr|hour)|[DW]")
-_MINUTES = frozenset({"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720"})
+_MARKS = re.compile(r"^(?:[^\w^.@\-\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff])++")  # emoji, but nothing invisible
+_MINUTES = frozenset(
+    {"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720"}
+)
 _NO_SYMBOL = re.compile(r"(?i:tp|sl)[0-9]{1,2}|[0-9.]+x?|[0-9.]+[kKpPcC%]")
 _BARE_INTERVAL = re.compile(r"[0-9]{1,4}[SDWMHT]?|[DWM]")
 _TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{4,20}(?:Z|[+\-][0-9:]{2,6})?)?|1[0-9]{9}|1[0-9]{12}")
@@ -82,8 +87,16 @@ class _Item:
 
 
 def pairs_of(text: str) -> dict[str, JsonValue]:
-    """Return the pairs of a text, all of them texts, in their order."""
+    """Return the pairs of a text, all of them texts, in their order.
+
+    :raises UnreadableAlert: when it has more words than an alert can have.
+    """
     pairs: dict[str, JsonValue] = {}
+    if len(text) > LONGEST_TEXT or len(_PIECES.findall(text)) > MOST_WORDS:
+        refuse(
+            "text_too_long",
+            f"The body is no JSON, and a text of more than {MOST_WORDS} words or {LONGEST_TEXT} characters.",
+        )
     if match := _STRATEGY.search(" ".join(text.split())):
         return _default_message(match)
     prose: list[str] = []
@@ -235,7 +248,9 @@ def _read_prose(prose: Sequence[str], asides: Sequence[str], pairs: dict[str, Js
         pairs["action"] = _shortest(said)
     words = [word for part in prose for word in _TOKENS.findall(part)]
     if not names.intersection(NAMES["symbol"]):
-        symbol = _symbol_in(words) or _symbol_in([word for part in asides for word in _TOKENS.findall(part)])
+        symbol = _symbol_in(words, is_order=points(said)) or _symbol_in(
+            [word for part in asides for word in _TOKENS.findall(part)], is_order=points(said)
+        )
         if symbol:
             pairs["ticker"] = symbol
     if not names.intersection(NAMES["timeframe"]) and (interval := _interval_in(words)):
@@ -258,11 +273,11 @@ def _shortest(said: str) -> str:
     return said
 
 
-def _symbol_in(words: Sequence[str]) -> str:
+def _symbol_in(words: Sequence[str], *, is_order: bool) -> str:
     """Return the one word that can only be a symbol; nothing when there is none, or several are as good.
 
     Best is one with its exchange, then what stands after "on" or "for", before a timeframe, or beside the order, then the
-    only one in capitals, then the only one at all. A word that only looks like one is returned to be refused.
+    only one in capitals, then, in an order, the only one at all. A word that only looks like one is returned to be refused.
     """
     cleaned = [_stripped(word) for word in words]
     likely = [at for at, word in enumerate(cleaned) if _may_be_symbol(word)]
@@ -277,8 +292,12 @@ def _symbol_in(words: Sequence[str]) -> str:
         [at for at in shouted if read_word(before.get(at, ""))],
         [at for at in shouted if read_word(after.get(at, ""))],
         shouted,
-        likely,
-        [at for at, word in enumerate(cleaned) if not word.isascii() and not likely and any(map(str.isalnum, word))],
+        likely if is_order else [],
+        [
+            at
+            for at, word in enumerate(cleaned)
+            if is_order and not word.isascii() and not likely and any(map(str.isalnum, word))
+        ],
     ):
         found = {cleaned[at] for at in places}
         if len(found) == 1:
@@ -322,7 +341,4 @@ def _stripped(word: str) -> str:
     """Return a word without the marks around it; what stands within stays, whatever it is."""
     if "{{" in word:
         return word
-    stripped = word.strip(_EDGES + ":;")
-    while stripped and not stripped[0].isalnum() and stripped[0] not in "^.@-" and stripped[0].isprintable():
-        stripped = stripped[1:].lstrip()
-    return stripped
+    return _MARKS.sub("", word.strip(_EDGES + ":;"))

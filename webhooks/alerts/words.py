@@ -209,10 +209,12 @@ def words_of(text: str) -> list[str]:
 
 def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
     """Tell whether words speak of an exit. ``plainly``: only when they name what is left, or a target that was hit."""
+    has_order = any(word in _MEANINGS and len(word) > 1 for word in words)
     for at, word in enumerate(words):
         before, after = (words[at - 1] if at else ""), (words[at + 1] if at + 1 < len(words) else "")
         if word in _VERBS and _closes(words, at, plainly=plainly):
             return True
+        # A target without a price and without an order beside it is news of its being hit: "TP1 BTCUSDT".
         if word in {"take", "stop", "profit", "trailing", "trail"} and after in {
             "profit",
             "profits",
@@ -220,15 +222,15 @@ def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
             "target",
             "stop",
         }:
-            if _is_reached(words, at + 1) or (not plainly and _stands_alone(words, at, at + 1)):
+            if _is_reached(words, at + 1) or not (plainly or has_order or _is_level(words, at + 1)):
                 return True
         elif (_LEVEL.fullmatch(word) or word in {"takeprofit", "stoploss", "stop"}) and (
             _is_reached(words, at)
             or (word != "stop" and before in _SIDE_WORDS and not _is_level(words, at))
-            or (not plainly and word != "stop" and _stands_alone(words, at, at))
+            or not (plainly or has_order or word == "stop" or _is_level(words, at))
         ):
             return True
-        if word == "flat" and not any(other in _MEANINGS and len(other) > 1 for other in words):
+        if word == "flat" and not has_order:
             return True
         if word == "scale" and after == "out" or word in {"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort",
                                                            "closelong", "closeshort", "selltoclose", "buytocover"}:  # fmt: skip
@@ -258,12 +260,6 @@ def _is_reached(words: Sequence[str], at: int) -> bool:
 def _is_level(words: Sequence[str], at: int) -> bool:
     """A target with its price beside it is a plan, not an event: "TP 31000"."""
     return any(_is_number(word) for word in words[at + 1 : at + 3])
-
-
-def _stands_alone(words: Sequence[str], start: int, end: int) -> bool:
-    """A target without a price and without an order beside it is news of its being hit: "TP1 BTCUSDT"."""
-    rest = [*words[:start], *words[end + 1 :]]
-    return not _is_level(words, end) and not any(word in _MEANINGS and len(word) > 1 for word in rest)
 
 
 def _is_number(word: str) -> bool:
