@@ -6,6 +6,7 @@ against the position that remains after it: an exit is never read as an entry. O
 underlying, so a bought put points down and a sold put up.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -52,6 +53,7 @@ FLAGS = ("reduceonly", "closeposition", "closeonly", "isclose", "isexit", "close
 _YES = frozenset({"true", "1", "yes", "on"})
 _NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
 _NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
+_EXIT_FLAG = re.compile(r"(?:exit|close|cover)(?:long|short|buy|sell)|(?:long|short)(?:exit|close)|exit|cover")
 _PUT = frozenset({"put", "puts", "p"})
 
 
@@ -85,29 +87,27 @@ def read_direction(body: Body, *, pinned: str | None = None) -> Pointing | None:
         if is_placeholder(candidate.value) and not candidate.ambiguous:
             raise _unreadable(candidate)
     known = [(candidate, meaning) for candidate in candidates if (meaning := _read(candidate, body))]
-    if exit_alert := _exit_in_words(known, body):
-        return exit_alert
-    if reduced := _reduced(known, body):
-        return reduced
-    if not known and (held := _held(body)):
-        return Pointing(held.side, held.at.path, shown(held.at.value))
-    if known:
-        return _plainest(known, body)
-    if flagged := _flagged(body):
-        return flagged
-    if candidates:
+    found = (
+        _exit_in_words(known, body)
+        or _reduced(known, body)
+        or (_plainest(known, body) if known else None)
+        or _as_held(body)
+        or _flagged(body)
+    )
+    if found is None and candidates:
         raise _unreadable(candidates[0])
-    return None
+    return found
 
 
 def _ended(body: Body) -> Pointing | None:
     """Return the exit that flat positions, sizes of 0 and flags such as ``reduce_only`` tell of."""
-    for names in (NOW, ("position",)):
+    groups: tuple[tuple[str, ...], ...] = (NOW, ("position",))
+    for names in groups:
         position = named(names, body)
-        if position is not None and (plain_word(position.value) in {"flat", "none", "neutral"} or _is_zero(position)):
+        if position is not None and (plain_word(position.value) in {"flat", "none"} or _is_zero(position)):
             return _exit(position)
-    for names in (SIZE_NOW, SIGNED_SIZE):
-        size = named(names, body)
+    for sizes in (SIZE_NOW, SIGNED_SIZE):
+        size = named(sizes, body)
         if size is not None and _is_zero(size) and _held_by_words(body) is None:
             return _exit(size)
     for flag in (named((name,), body) for name in FLAGS):
@@ -166,6 +166,12 @@ def _held(body: Body) -> _Held | None:
     return _Held(Direction.LONG if number > 0 else Direction.SHORT, size)
 
 
+def _as_held(body: Body) -> Pointing | None:
+    """Return where the position points that an alert without an order tells of."""
+    held = _held(body)
+    return Pointing(held.side, held.at.path, shown(held.at.value)) if held else None
+
+
 def _held_by_words(body: Body) -> _Held | None:
     return _side(named(NOW, body)) or _side(named(("position",), body))
 
@@ -201,6 +207,8 @@ def _flagged(body: Body) -> Pointing | None:
     for level in body.levels:
         for name, values in level.items():
             meaning = read_word(name) if len(name) > 1 else None
+            if meaning and meaning.direction is None and not _EXIT_FLAG.fullmatch(name):
+                continue  # "close": 1 is a price, "tp": 1 a target
             for path, value in values:
                 if meaning and str(value).strip().casefold().removesuffix(".0") in _YES:
                     found.append((path, value, meaning))

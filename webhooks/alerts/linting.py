@@ -169,8 +169,8 @@ def _warnings(
     if redact(text, []) != text:
         yield Caution(
             "secret_in_message",
-            "The message carries a secret. It is redacted before anything is stored, and better left out: the address is "
-            "the secret.",
+            "The message carries a secret. It is redacted before anything is stored, and better left out "
+            "unless the source asks for it: the address is the secret.",
         )
     for note in dict.fromkeys(note for reading in readings for note in reading.notes):
         yield Caution("contradiction", f"The message contradicts itself: {note}.")

@@ -29,6 +29,7 @@ _TEXTS = {
 _WORD = re.compile(rf'(?:{PLACEHOLDER}|[^,{{}}\[\]\n\r"\u201c\u201d])*+')
 _KEY = re.compile(r'[^:,{}\[\]\n\r"\u201c\u201d]++(?=:)')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_UNDERSCORED = re.compile(r"[-+]?[0-9][0-9.]*+(?:_[0-9.]++)++")  # 1_000 is a thousand to some and nothing to others
 _LITERALS: dict[str, bool | None] = {
     "": None, "null": None, "none": None, "nan": None, "na": None, "n/a": None, "undefined": None, "true": True, "false": False,
 }  # fmt: skip
@@ -159,8 +160,10 @@ class Reader:
         self.at += len(raw)
         if word.casefold() in _LITERALS:
             return _LITERALS[word.casefold()]
-        if word in {"Infinity", "-Infinity"}:
-            refuse("not_a_number", f"{word} is not a number. Leave the field out, or send null.", found=shown(word))
+        if word in {"Infinity", "-Infinity"} or _UNDERSCORED.fullmatch(word):
+            refuse(
+                "not_a_number", f"{word[:40]} is not a number. Leave the field out, or send null.", found=shown(word)
+            )
         if number := _NUMBER.fullmatch(word):
             literal: JsonValue = (self.numbers.broken if number[1] or number[2] else self.numbers.whole)(word)
             return literal

@@ -13,6 +13,7 @@ from webhooks.alerts.problems import Problem, Unreadable, UnreadableAlert, shown
 from webhooks.alerts.values import Body, JsonValue
 
 FIELDS = ("symbol", "direction", "timeframe", "timestamp")
+EXCHANGE_NAMES = ("exchange", "exch", "tvexchange", "exchangename", "prefix")
 _SPELLED = {"symbol": symbols, "direction": directions, "timeframe": timeframes, "timestamp": times}
 _USUAL_NAMES = {
     "symbol": "ticker or symbol",
@@ -100,11 +101,15 @@ def read_alert(text: str, *, rules: SourceRules, received_at: datetime) -> Alert
         raise UnreadableAlert(sorted(problems, key=lambda problem: FIELDS.index(problem.field)))
     code, exchange = symbol
     paths["direction"] = pointing.path
-    elsewhere = named(("exchange", "exch"), body)
+    elsewhere = named(EXCHANGE_NAMES, body)
+    if exchange:
+        paths["exchange"] = paths["symbol"]
+    elif elsewhere and (exchange := symbols.read_exchange(elsewhere.value)):
+        paths["exchange"] = elsewhere.path
     return Alert(
         payload=body.payload,
         symbol=code,
-        exchange=exchange or (symbols.read_exchange(elsewhere.value) if elsewhere else None),
+        exchange=exchange,
         direction=pointing.direction,
         timeframe=timeframe,
         timestamp=timestamp,
@@ -125,7 +130,7 @@ def _read_pointing(body: Body, rules: SourceRules, problems: list[Problem]) -> P
     return pointing
 
 
-def _read_field(
+def _read_field(  # noqa: PLR0917 - what is read, where from, by which rules, and where the findings go
     name: str,
     body: Body,
     read: Callable[[JsonValue], Value],

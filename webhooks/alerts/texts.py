@@ -137,7 +137,7 @@ def _default_message(match: re.Match[str]) -> dict[str, JsonValue]:
 
 def _items(tokens: Sequence[str]) -> Iterator[_Item]:
     """Cut one segment into labelled values and words: "long BTCUSD q=0.1 sl=1000" are two words and two pairs."""
-    if any("=" in token.strip("=") or token == "=" for token in tokens):
+    if any("=" in word.strip("=") or word == "=" for word in tokens):
         yield from _equations(tokens)
     else:
         yield from _colons(tokens)
@@ -174,7 +174,8 @@ def _joined(tokens: Sequence[str]) -> list[str]:
 
 
 def _colons(tokens: Sequence[str]) -> Iterator[_Item]:
-    label, words = "", []
+    label = ""
+    words: list[str] = []
     for token in tokens:
         name, colon, value = token.partition(":")
         if colon and value and _is_pair(_stripped(name), value):

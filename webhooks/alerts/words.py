@@ -118,7 +118,7 @@ _EXIT = frozenset(
     | {"flat", "goflat", "selltoclose", "stc", "buytoclose", "buytocover", "takeprofit", "takeprofits", "stoploss",
        "stopout", "stoppedout", "tp", "sl", "trailingstop", "flatteneverything", "closeatmarketprice", "closeposition",
        "partialclose", "partialtp", "partialexit", "exitpartial", "scaleout", "tpsl", "sltp", "profittarget", "breakevenstop",
-       "neutral", "cerrar", "salida", "fechar", "panicsell", "panicclose"}
+       "cerrar", "salida", "fechar", "panicsell", "panicclose"}
 )  # fmt: skip
 _SIDE_WORDS = frozenset({"long", "longs", "short", "shorts", "buy", "buys", "sell", "sells"})
 _HELD = _SIDE_WORDS | {"position", "positions", "trade", "trades", "order", "orders", "all", "entry", "entries", "half", "partial",
@@ -232,7 +232,7 @@ def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
             return True
         if word == "flat" and not has_order:
             return True
-        if word == "scale" and after == "out" or word in {"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort",
+        if (word == "scale" and after == "out") or word in {"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort",
                                                            "closelong", "closeshort", "selltoclose", "buytocover"}:  # fmt: skip
             return True
     return False
@@ -244,7 +244,7 @@ def _closes(words: Sequence[str], at: int, *, plainly: bool) -> bool:
         after = words[at + 2] if at + 2 < len(words) else ""
     if words[at] == "stopped":
         return after in {"", "out"} or (at + 1 < len(words) and words[at + 1] == "out")
-    if after in _HELD or before in _HELD and after not in _NOT_OF_A_POSITION:
+    if after in _HELD or (before in _HELD and after not in _NOT_OF_A_POSITION):
         return not (words[at] == "close" and before in _SIDE_WORDS and _is_number(after))
     if before == "to":  # sell to close, buy to cover
         return True

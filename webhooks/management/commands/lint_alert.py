@@ -58,11 +58,18 @@ class Command(BaseCommand):
             raise CommandError("It would be refused.", returncode=1)
 
     def _print(self, found: Lint) -> None:
-        console = Console(file=self.stdout._out, soft_wrap=not self.stdout.isatty())  # noqa: SLF001 - as rich wants it
+        is_terminal = bool(self.stdout.isatty())
+        console = Console(
+            file=self.stdout,  # type: ignore[arg-type] # Django's wrapper of a text file
+            width=None if is_terminal else 160,
+            no_color=not is_terminal,
+            highlight=False,
+            markup=False,
+        )
         for reading in found.readings:
             console.print(Text(f"{reading.chart[:1].upper()}{reading.chart[1:]}", style="bold"))
             console.print(Text(f"  {reading.sentence}", style=COLOURS[reading.outcome]))
-            console.print(_table(reading))
+            console.print(_table(reading, is_terminal=is_terminal))
         for warning in found.warnings:
             console.print(Text(f"! {warning.message}", style="yellow"))
         if found.corrected:
@@ -70,16 +77,17 @@ class Command(BaseCommand):
             console.print(Text(found.corrected), soft_wrap=True)
 
 
-def _table(reading: Reading) -> Table:
+def _table(reading: Reading, *, is_terminal: bool) -> Table:
+    box = SIMPLE_HEAD if is_terminal else None
     if reading.problems:
-        table = Table("field", "what is wrong", "found", "accepted", box=SIMPLE_HEAD)
+        table = Table("field", "what is wrong", "found", "accepted", box=box)
         for problem in reading.problems:
             at = f"{problem.path}: " if problem.path else ""
             table.add_row(
                 problem.field, Text(problem.message), Text(f"{at}{problem.found or ''}"), Text(problem.accepted)
             )
         return table
-    table = Table("field", "value", "from", box=SIMPLE_HEAD)
+    table = Table("field", "value", "from", box=box)
     for one in reading.fields:
         table.add_row(one.name, Text(one.value), Text(one.path or "the source"))
     return table
