@@ -28,7 +28,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "direction": (
         "direction", "side", "action", "tradedirection", "signaldirection", "orderdirection", "orderaction",
-        "strategyorderaction", "orderside", "tradeside", "signalside", "signal", "signaltype", "signalaction", "tradeaction",
+        "strategyorderaction", "orderside", "tradeside", "signalside", "signal", "signals", "signaltype", "signalaction", "tradeaction",
         "tradesignal", "tradetype", "transactiontype", "actiontype", "entrytype", "buysell", "buyorsell", "longshort",
         "longorshort", "dir", "cmd", "command", "operation", "op", "verb", "bookside", "order",
         "ordertype", "trade", "tradingaction", "accion", "acao", "direccion", "direcao", "lado", "operacion",

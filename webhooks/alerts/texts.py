@@ -54,15 +54,15 @@ _NO_SYMBOLS = frozenset({
     "order", "orders", "market", "limit", "stop", "strategy", "position", "new", "now", "at", "on", "for", "of", "in", "the", "a", "an", "is", "to",
     "and", "or", "with", "from", "by", "crossing", "crossed", "cross", "crosses", "up", "down", "above", "below", "over", "under", "rsi",
     "macd", "ema", "sma", "wma", "hma", "vwap", "atr", "adx", "cci", "mfi", "obv", "bb", "kc", "ma", "tp", "sl", "tsl", "ts", "be", "rr", "pnl",
-    "usd_", "qty", "size", "risk", "lev", "leverage", "tf", "timeframe", "interval", "time", "ticker", "symbol", "pair", "exchange", "trend",
+    "qty", "size", "risk", "lev", "leverage", "tf", "timeframe", "interval", "time", "ticker", "symbol", "pair", "exchange", "trend",
     "bullish", "bearish", "bull", "bear", "strong", "weak", "confirmed", "confirmation", "triggered", "trigger", "detected", "trade", "trading",
     "bot", "indicator", "indicators", "volume", "supertrend", "breakout", "reversal", "divergence", "golden", "death", "oversold", "overbought", "put",
-    "puts", "call", "calls", "option", "options", "bto", "sto", "stc", "btc_", "am", "pm", "utc", "est", "ok", "yes", "no", "go", "take", "profit",
+    "puts", "call", "calls", "option", "options", "bto", "sto", "stc", "am", "pm", "utc", "est", "ok", "yes", "no", "go", "take", "profit",
     "loss", "hit", "filled", "placed", "stoploss", "takeprofit", "target", "level", "support", "resistance", "zone", "higher", "lower", "first",
     "setup", "scalp", "swing", "daily", "weekly", "hourly", "condition", "conditions", "met", "fired", "activated", "algo", "pro", "v1", "v2", "v3",
     "ha", "st", "fvg", "bos", "choch", "smc", "ict", "ob", "poc", "stoch", "ao", "psar", "dmi", "tema", "dema", "test", "webhook", "tradingview",
-    "tv", "nan", "null", "none", "na", "true", "false", "contracts", "lots", "shares", "quantity", "id", "ny", "london", "asia", "session", "usdt_",
-    "long.", "place", "bar", "candle", "day", "hour", "min", "minute", "reached", "line", "fast", "slow", "cloud", "band", "bands", "upper",
+    "tv", "nan", "null", "none", "na", "true", "false", "contracts", "lots", "shares", "quantity", "id", "ny", "london", "asia", "session",
+    "place", "bar", "candle", "day", "hour", "min", "minute", "reached", "line", "fast", "slow", "cloud", "band", "bands", "upper",
 })  # fmt: skip
 _KNOWN = frozenset(
     name for table in (NAMES, AMBIGUOUS_NAMES) for names in table.values() for name in names
@@ -312,7 +312,9 @@ def _may_be_symbol(word: str) -> bool:
     return (
         _SYMBOL.fullmatch(word) is not None
         and any(letter.isalpha() for letter in word)
-        and word.casefold() not in _NO_SYMBOLS
+        and _NO_SYMBOLS.isdisjoint(
+            part.rstrip("0123456789") for part in re.split(r"[-_]", word.casefold())
+        )  # RE-ENTRY, EMA20
         and not points(word)
         and not any(form.fullmatch(word) for form in (_INTERVAL, _TIME, _NO_SYMBOL))
     )

@@ -198,8 +198,9 @@ def tells_of_an_exit(text: str) -> bool:
 
 
 def points(text: str) -> bool:
-    """Tell whether any word of a text is one of direction or exit."""
-    return any(word in _MEANINGS or word in _EXIT for word in words_of(text) if len(word) > 1)
+    """Tell whether a text has a word of direction, or speaks of an exit."""
+    words = words_of(text)
+    return any(word in _MEANINGS for word in words if len(word) > 1) or is_exit(words)
 
 
 def words_of(text: str) -> list[str]:
