@@ -14,17 +14,20 @@ from typing import Any, NoReturn
 from webhooks.alerts.problems import shown
 from webhooks.alerts.values import DEEPEST, JsonValue, refuse
 
-PLACEHOLDER = r"\{\{[^{}]{1,100}\}\}"
+# {{ticker}}, {{plot_0}}, {{plot("RSI")}}; the one place where braces and quotes within a text are neither.
+PLACEHOLDER = r"""\{\{\s?[A-Za-z][\w.*+/\-]{0,60}(?:\(?["'][^"'{}]{0,60}["']\)?)?\s?\}\}"""
+MOST_VALUES = 2000  # nobody forgets the quotes in a longer message than that
 _DOUBLE = '"\u201c\u201d\u201e\u201f\u2033\uff02'
 _SINGLE = "'\u2018\u2019\u201a\u201b\u2032`\u00b4"
 _SPACE = re.compile(r"(?:[\s\u200b\u2060\ufeff]++|//[^\n]*+)*+")
-# A quote closes where a text can end: before a separator, a line's end or the body's.
+# A quote closes where a text can end: before a separator, a line's end or the body's. Typewriter quotes close each other.
 _TEXTS = {
-    quote: re.compile(
-        rf"(?:{PLACEHOLDER}|[^\\{family}]|\\.|[{family}](?![ \t\r\u00a0]*+(?:[,:}}\]\n]|\Z)))*+[{family}]", re.DOTALL
+    opening: re.compile(
+        rf"(?:{PLACEHOLDER}|[^\\{closing}]|\\.|[{closing}](?![ \t\r\u00a0]*+(?:[,:}}\]\n]|\Z)))*+[{closing}]", re.DOTALL
     )
     for family in (_DOUBLE, _SINGLE)
-    for quote in family
+    for opening in family
+    for closing in (opening if opening in "\"'" else family,)
 }
 _WORD = re.compile(rf'(?:{PLACEHOLDER}|[^,{{}}\[\]\n\r"\u201c\u201d])*+')
 _KEY = re.compile(r'[^:,{}\[\]\n\r"\u201c\u201d]++(?=:)')
@@ -68,6 +71,7 @@ class Reader:
         self.numbers = numbers
         self.members: list[Member] = []
         self.at = 0
+        self.values = 0
 
     def read(self) -> JsonValue:
         """Return the one value of the text.
@@ -85,6 +89,9 @@ class Reader:
     def _value(self, depth: int) -> JsonValue:
         if depth > DEEPEST:
             refuse("too_deep", f"The body is nested deeper than {DEEPEST} levels.")
+        self.values += 1
+        if self.values > MOST_VALUES:
+            refuse("too_many_values", f"The body is no strict JSON, and has more than {MOST_VALUES} values.")
         start = self.text[self.at : self.at + 1]
         if start == "{" and not self._is_placeholder():
             return self._object(depth)
