@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from orchestrator.domain.vocabulary import AppMode
 from orchestrator.revisions import current_revision
 
-# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported.
+# Per group: title, then (title, icon, page, permission); a page with a slash is one of our own addresses by its name; the pages of later stages are named, never imported.
 GROUPS = (
     (
         "",
@@ -57,6 +57,7 @@ GROUPS = (
         (
             ("Signals", "notifications", "webhooks_signal_changelist", "webhooks.view_signal"),
             ("Rejected alerts", "block", "webhooks_rejectedalert_changelist", "webhooks.view_rejectedalert"),
+            ("Try an alert", "experiment", "/try-alert", "webhooks.view_alertsource"),
             ("Alert sources", "key", "webhooks_alertsource_changelist", "webhooks.view_alertsource"),
         ),
     ),
@@ -137,6 +138,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _address(page: str) -> str:
     try:
-        return reverse(f"admin:{page}")
+        return reverse(page[1:] if page.startswith("/") else f"admin:{page}")
     except NoReverseMatch:  # a table that is not in the admin
         return ""

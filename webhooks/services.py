@@ -160,6 +160,19 @@ def receive(delivery: Delivery) -> Outcome:
     raise OutOfReach("The source kept changing while the alert was read.")
 
 
+def receive_as(source: AlertSource, delivery: Delivery, *, until: float) -> Outcome:
+    """Make one signal of a request whose sender is known by other means than a token.
+
+    :raises OutOfReach: when the database is away.
+    :raises SourceChanged: when the source is no longer as it was read, or is disabled.
+    """
+    with intake_cursor(until=until) as cursor:
+        known = read_source(cursor, source.token_sha256)
+    if known is None:
+        raise SourceChanged
+    return _read_and_keep(delivery, known, [delivery.token], at=keeping.keeper.now(), until=until)
+
+
 def store_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: datetime | None = None) -> StoredSignal:
     """Store an alert as one signal; the same alert again is the same signal, under any concurrency.
 
@@ -178,7 +191,7 @@ def store_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: dateti
 def read_by_todays_rules(kept: RejectedAlert, *, source: AlertSource) -> Alert | tuple[Problem, ...]:
     """Read a rejected alert by today's rules and those of its source now; return it, or what is still wrong."""
     try:
-        alert = read_alert(kept.body, rules=_rules_of(source), received_at=kept.received_at)
+        alert = read_alert(kept.body, rules=rules_of(source), received_at=kept.received_at)
     except UnreadableAlert as error:
         return tuple(error.problems)
     return alert if isinstance(alert, Alert) else (alert.as_problem(),)
@@ -295,7 +308,7 @@ def _read_and_keep(
         _refuse_encoded(delivery.content_encoding)
         _refuse_too_long(delivery.raw, known.source)
         text = redact(decode_body(delivery.raw), secrets)
-        alert = read_alert(text, rules=_rules_of(known.source), received_at=at)
+        alert = read_alert(text, rules=rules_of(known.source), received_at=at)
     except UnreadableAlert as error:
         return _reject(error.problems, delivery, known, secrets, at=at, until=until)
     if not isinstance(alert, Alert):
@@ -398,7 +411,8 @@ def _spool(row: NewSignal | NewRejection, known: KnownSource) -> None:
     tell_spooled(row)
 
 
-def _rules_of(source: AlertSource) -> SourceRules:
+def rules_of(source: AlertSource) -> SourceRules:
+    """Return what is assumed where the alerts of a source are silent, and where it keeps its fields."""
     return SourceRules(
         default_timeframe=source.default_timeframe,
         accept_missing_timestamp=source.accept_missing_timestamp,
