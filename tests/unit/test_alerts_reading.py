@@ -278,6 +278,10 @@ def test_what_is_not_spelled_like_a_symbol_is_refused(symbol: object, code: str)
             },
             "long",
         ),
+        (
+            {"action": "buy", "market_position": "long", "prev_market_position": "short", "comment": "Close Short"},
+            "long",
+        ),
         ({"action": "buy", "comment": "TP 450 SL 430, exits at close"}, "long"),
         ({"action": "buy", "message": "Buy SPY. Take profit 450, stop loss 430"}, "long"),
         ({"action": "buy", "alert_name": "RSI exits oversold"}, "long"),

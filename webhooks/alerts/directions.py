@@ -120,12 +120,18 @@ def _ended(body: Body) -> Pointing | None:
 
 
 def _exit_in_words(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Pointing | None:
-    """Return the exit that a field of direction, or a remark beside it, speaks of."""
+    """Return the exit that a field of direction, or a remark beside it, speaks of.
+
+    Bought, and long now, is an entry, whatever a remark says of the position that was reversed.
+    """
+    held = _held_by_words(body)
+    orders = {meaning.direction for _, meaning in known if meaning.strength == Strength.ORDER and meaning.direction}
+    is_entry = held is not None and orders == {held.side}
     for candidate, meaning in known:
-        if meaning.direction is None and (meaning.strength > Strength.PROSE or not candidate.ambiguous):
+        is_plain = meaning.strength > Strength.PROSE and not is_entry
+        if meaning.direction is None and (is_plain or not candidate.ambiguous):
             return _exit(candidate)
-    for name in REMARKS:
-        remark = named((name,), body)
+    for remark in (named((name,), body) for name in REMARKS if not is_entry):
         if remark is not None and isinstance(remark.value, str) and tells_of_an_exit(remark.value):
             return _exit(remark)
     return None
