@@ -46,7 +46,7 @@ _EXPLICIT: Mapping[str, Direction] = {
     for form in (
         "{}", "go{}", "goes{}", "going{}", "enter{}", "{}entry", "{}enter", "entry{}", "entries{}", "open{}", "{}open", "opened{}",
         "{}signal", "signal{}", "strong{}", "{}strong", "start{}", "start{}trade", "{}position", "{}trade", "new{}", "add{}",
-        "{}alert", "{}now", "{}market", "market{}", "{}limit", "{}stop", "{}reversal", "reverseto{}", "reverse{}", "flipto{}",
+        "{}alert", "{}now", "{}market", "market{}", "{}limit", "{}reversal", "reverseto{}", "reverse{}", "flipto{}",
         "flip{}", "confirm{}", "confirmed{}", "enter{}position", "open{}position", "{}entryalert", "entry{}alert", "{}setup",
         "{}trigger", "{}only", "{}cross", "{}breakout", "{}trend",
     )
@@ -77,8 +77,8 @@ def _plainness(word: str) -> Strength:
 
 
 _OPTION: Mapping[str, Direction] = {
-    form.format(call) if way is Direction.LONG else form.format(put): way
-    for way, call, put in ((Direction.LONG, "call", ""), (Direction.SHORT, "", "put"))
+    form.format(right): way
+    for right, way in (("call", Direction.LONG), ("put", Direction.SHORT))
     for form in ("{}", "{}s", "buy{}", "buy{}s", "long{}", "buytoopen{}", "bto{}")
 } | {
     "sellput": Direction.LONG, "sellputs": Direction.LONG, "shortput": Direction.LONG, "selltoopenput": Direction.LONG,
@@ -90,20 +90,8 @@ _MEANINGS: Mapping[str, Meaning] = (
     | {word: Meaning(way, Strength.ORDER, flips_with_put=True) for word, way in _ORDER.items()}
     | {word: Meaning(way, _plainness(word)) for word, way in _EXPLICIT.items()}
 )
-_CLOSING_VERBS = (
-    "close",
-    "exit",
-    "closed",
-    "exited",
-    "flatten",
-    "liquidate",
-    "closing",
-    "exiting",
-    "cover",
-    "reduce",
-    "trim",
-    "unwind",
-)
+_CLOSING_VERBS = ("close", "exit", "closed", "exited", "flatten", "liquidate", "closing", "exiting", "cover", "reduce", "trim",
+                  "unwind")  # fmt: skip
 _EXIT = frozenset(
     {f"{verb}{what}" for verb in _CLOSING_VERBS
      for what in ("", "long", "short", "longs", "shorts", "buy", "sell", "position", "positions", "all", "trade", "trades",
@@ -112,6 +100,7 @@ _EXIT = frozenset(
     | {f"{what}{verb}" for what in ("long", "short", "buy", "sell", "partial", "position", "trade", "bull", "bear", "order")
        for verb in ("close", "exit", "closed", "exited", "tp", "sl", "takeprofit", "stoploss", "stopped", "stopout", "exitalert",
                     "closealert", "exitsignal")}
+    | {"longstop", "shortstop"}  # a stop of that position; a buy stop is an order that opens one
     | {f"{step}{end}" for step in ("tp", "sl", "takeprofit", "stoploss", "target", "trailingstop", "stop", "profittarget", "trailstop")
        for end in ("hit", "reached", "triggered", "filled", "hitlong", "hitshort")}
     | {f"tp{step}{end}" for step in range(1, 10) for end in ("", "hit", "reached")}
@@ -126,9 +115,8 @@ _HELD = _SIDE_WORDS | {"position", "positions", "trade", "trades", "order", "ord
 _VERBS = frozenset({"close", "closed", "closes", "closing", "exit", "exited", "exits", "exiting", "flatten", "flattened", "liquidate",
                     "liquidated", "cover", "covered", "covering", "reduce", "reduced", "reducing", "trim", "trimmed", "unwind",
                     "stopped"})  # fmt: skip
-_HAPPENED = frozenset(
-    {"hit", "reached", "triggered", "filled", "executed", "done", "touched", "taken", "exit", "met", "activated"}
-)
+_HAPPENED = frozenset({"hit", "reached", "triggered", "filled", "executed", "done", "touched", "taken", "exit", "met",
+                       "activated"})  # fmt: skip
 _NOT_OF_A_POSITION = frozenset({"above", "below", "over", "under", "price", "oversold", "overbought", "zone", "area", "at", "on",
                                 "crossing", "crosses", "crossed", "strategy", "higher", "lower", "inside", "outside", "near"})  # fmt: skip
 _MARKS = frozenset(
