@@ -305,7 +305,7 @@ def _symbol_in(words: Sequence[str], *, is_order: bool) -> str:
 def _may_be_symbol(word: str) -> bool:
     return (
         _SYMBOL.fullmatch(word) is not None
-        and (any(letter.isalpha() for letter in word) or _NUMBERED.fullmatch(word))
+        and (any(letter.isalpha() for letter in word) or _NUMBERED.fullmatch(word) is not None)
         and _NO_SYMBOLS.isdisjoint(
             part.rstrip("0123456789") for part in re.split(r"[-_]", word.casefold())
         )  # RE-ENTRY, EMA20
