@@ -6,16 +6,17 @@ and in size; Django's threads see requests that are complete. An application aft
 """
 
 import asyncio
-import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from io import BytesIO
 from ipaddress import ip_address
 from json import dumps
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponseBase
@@ -24,16 +25,20 @@ from config.problems import PROBLEM_JSON, problem
 from webhooks.keeping import keeper
 
 if TYPE_CHECKING:
-    from granian.rsgi import HTTPProtocol, Scope
+    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+    from granian.rsgi import Scope
 
 BODY_SECONDS = 5.0
 WEBHOOKS = "/webhooks/"
 BEYOND_THE_LIMIT = 512  # as much as the webhook wants to see of a body that is too long
 # So much of a body that is too long is thrown away, so that its sender gets to read the answer.
 MOST_THROWN_AWAY = 16 * 1024 * 1024
-THREADS = int(os.environ.get("WEB_THREADS", "16"))
+THREADS = 16
 
 Headers = list[tuple[str, str]]
+_Request = tuple[dict[str, Any], "HTTPProtocol", "asyncio.Future[None]"]
+
+log = structlog.get_logger(__name__)
 
 
 class Unfinished(Exception):
@@ -45,12 +50,15 @@ class Edge:
 
     def __init__(self, handler: WSGIHandler, *, threads: int = THREADS) -> None:
         self._handler = handler
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._threads = threads
+        self._requests: SimpleQueue[_Request] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin: what waits in the spool is not left to wait for the first request."""
         self._loop = loop
+        for number in range(self._threads):
+            threading.Thread(target=self._serve, name=f"request-{number}", daemon=True).start()
         keeper.start()
 
     async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
@@ -69,13 +77,22 @@ class Edge:
         if not is_whole and not is_webhook:
             _refuse(protocol, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes.")
             return
-        environ = _environ(scope, body)
-        answer = await self._loop.run_in_executor(self._threads, self._call, environ, protocol)
-        if answer:
-            protocol.response_bytes(*answer)
+        answered = self._loop.create_future()
+        self._requests.put((_environ(scope, body), protocol, answered))
+        await answered
 
-    def _call(self, environ: dict[str, Any], protocol: "HTTPProtocol") -> tuple[int, Headers, bytes] | None:
-        """Let Django answer, in a thread; None when the answer has been sent from here, piece by piece."""
+    def _serve(self) -> None:
+        """Answer complete requests, one after the other, in one of the threads."""
+        while True:
+            environ, protocol, answered = self._requests.get()
+            try:
+                self._answer(environ, protocol)
+            except Exception:
+                log.exception("request.failed")
+            finally:
+                self._loop.call_soon_threadsafe(_finish, answered)
+
+    def _answer(self, environ: dict[str, Any], protocol: "HTTPProtocol") -> None:
         started: list[Any] = []
 
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -85,10 +102,10 @@ class Edge:
         response = self._handler(environ, start_response)
         try:
             status, headers = started
-            if not getattr(response, "streaming", True):
-                return status, headers, b"".join(response)
-            self._send_pieces(response, protocol, status, headers)
-            return None
+            if getattr(response, "streaming", True):
+                self._send_pieces(response, protocol, status, headers)
+            else:
+                protocol.response_bytes(status, headers, b"".join(response))
         finally:
             if isinstance(response, HttpResponseBase):
                 response.close()
@@ -98,6 +115,11 @@ class Edge:
         transport = protocol.response_stream(status, headers)
         for piece in pieces:
             asyncio.run_coroutine_threadsafe(_send(transport, piece), self._loop).result()
+
+
+def _finish(answered: "asyncio.Future[None]") -> None:
+    if not answered.done():  # its sender may have gone
+        answered.set_result(None)
 
 
 async def _send(transport: Any, piece: bytes) -> None:

@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from webhooks.lines import OutOfReach, intake_cursor
+from webhooks.lines import OutOfReach, lent_line
 from webhooks.storing import Check, NewSignal, StoredSignal, store_signals
 
-LEADERS = 2
+LEADERS = 1
 MOST_AT_ONCE = 64
 
 
@@ -78,8 +78,8 @@ class Coalescer:
             batch = [place, *(self._waiting.popleft() for _ in range(others))]
         try:
             outcomes: Sequence[StoredSignal | None]
-            with intake_cursor(until=until) as cursor:
-                outcomes = store_signals(cursor, [one.row for one in batch], [one.check for one in batch])
+            with lent_line(until=until) as line:
+                outcomes = store_signals(line.own_cursor(), [one.row for one in batch], [one.check for one in batch])
             for one, outcome in zip(batch, outcomes, strict=True):
                 one.outcome = outcome
         except Exception as error:  # noqa: BLE001 - each of them raises it in its own thread

@@ -13,7 +13,7 @@ from webhooks.spool import the_spool
 from webhooks.spool_draining import drain_spool
 
 LOOK_SECONDS = 0.25
-REFRESH_SECONDS = 5.0
+REFRESH_SECONDS = 2.0
 PATIENCE_SECONDS = 2.0
 LONGEST_STOP_SECONDS = 15.0
 

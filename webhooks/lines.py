@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -22,8 +22,8 @@ from psycopg.rows import TupleRow
 
 MOST_LINES = 4
 CONNECT_SECONDS = 2
-STATEMENT_MILLISECONDS = 1_000
-LOCK_MILLISECONDS = 800
+STATEMENT_MILLISECONDS = 1_500
+LOCK_MILLISECONDS = 1_400
 REST_SECONDS = 1.0
 
 # Whatever keeps a row from being stored: the driver's own words, or Django's for a caller's transaction.
@@ -50,6 +50,13 @@ class Line(psycopg.Connection[TupleRow]):
     """A connection whose every exchange ends by ``until``, by ``time.monotonic()``."""
 
     until = math.inf
+    _own_cursor: "psycopg.Cursor[TupleRow] | None" = None
+
+    def own_cursor(self) -> "psycopg.Cursor[TupleRow]":
+        """Return the cursor that this connection keeps: one work at a time uses it."""
+        if self._own_cursor is None:
+            self._own_cursor = self.cursor()
+        return self._own_cursor
 
     def wait(self, gen: PQGen[Value], interval: float = 0.1, timeout: float | None = None) -> Value:
         """Wait for the server, but no longer than allowed.
@@ -185,6 +192,14 @@ def open_line() -> Line:
     return Line.connect(**given)
 
 
+def lent_line(*, until: float) -> AbstractContextManager[Line]:
+    """Lend a line of this process.
+
+    :raises OutOfReach: when there is none in time.
+    """
+    return lines.line(until=until)
+
+
 @contextmanager
 def intake_cursor(*, until: float) -> Iterator[Cursor]:
     """Yield a cursor of a line; inside a transaction that the caller has opened, one of its connection.
@@ -195,8 +210,8 @@ def intake_cursor(*, until: float) -> Iterator[Cursor]:
         with connection.cursor() as cursor:
             yield cursor
         return
-    with lines.line(until=until) as line, line.cursor() as own:
-        yield own
+    with lines.line(until=until) as line:
+        yield line.own_cursor()
 
 
 @contextmanager
@@ -206,8 +221,8 @@ def intake_transaction(*, until: float) -> Iterator[Cursor]:
         with transaction.atomic(), connection.cursor() as cursor:
             yield cursor
         return
-    with lines.line(until=until) as line, line.transaction(), line.cursor() as own:
-        yield own
+    with lines.line(until=until) as line, line.transaction():
+        yield line.own_cursor()
 
 
 lines = Lines()

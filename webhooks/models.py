@@ -213,7 +213,7 @@ class Signal(models.Model):
             ),
             # Serves the watch for alerts that never arrived: what a source sent last, and in the same hours of earlier weeks.
             models.Index(fields=["source", "-received_at"], name="signals_by_source"),
-            # Serves services._redelivery_of(): the same body again, among alerts that carry no time of their own.
+            # Serves storing.store_without_own_time(): the same body again, among alerts that carry no time of their own.
             models.Index(
                 MD5("raw_body"),
                 F("received_at"),

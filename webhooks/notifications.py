@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.utils import Error as DatabaseError
 
 CHANNEL = "orchestrator_wake"
-INTERVAL_SECONDS = 0.005
+INTERVAL_SECONDS = 0.01
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
 LONGEST_STOP_SECONDS = 10.0
 

@@ -82,7 +82,7 @@ __all__ = [
 ]
 
 # TradingView gives up after three seconds. By then the database has answered or the alert lies in the spool.
-DATABASE_SECONDS = 1.3
+DATABASE_SECONDS = 1.7
 READINGS = 3
 LOST = "08006"  # what the driver raises without a code when the server has gone
 LOST_CONNECTION = ("08", "57P")
@@ -213,8 +213,8 @@ def _authenticate(token: str, *, until: float) -> KnownSource:
         with intake_cursor(until=until) as cursor:
             found = read_source(cursor, hashed)
     except DATABASE_ERRORS as error:
-        if is_ours and (trusted := known_sources.get_trusted(hashed, folder=settings.SPOOL_DIR)):
-            return trusted
+        if is_ours and (kept := known_sources.get_kept(hashed, folder=settings.SPOOL_DIR)):
+            return kept
         raise OutOfReach("The database is away and cannot say whose token this is.") from error
     if found is None:
         count_refusal()
@@ -307,7 +307,7 @@ def _read_and_keep(
         else:
             tell_received(row, stored)
             return stored
-    _spool(replace(row, received_at=at))
+    _spool(replace(row, received_at=at), known)
     return KeptLater(signal_hash=row.signal_hash if row.has_own_time else None)
 
 
@@ -340,7 +340,7 @@ def _reject(
         else:
             tell_rejected(row)
             return rejection
-    _spool(replace(row, received_at=at))
+    _spool(replace(row, received_at=at), known)
     return rejection
 
 
@@ -377,7 +377,7 @@ def _try_to_store(row: NewSignal, check: Check | None, *, until: float) -> Store
 
 def _has_to_queue() -> bool:
     """Tell whether older alerts wait in the spool; a newer one has to stand behind them."""
-    return not connection.in_atomic_block and the_spool().is_waiting()
+    return the_spool().is_waiting() and not connection.in_atomic_block
 
 
 def _may_be_spooled(error: Exception) -> None:
@@ -387,7 +387,9 @@ def _may_be_spooled(error: Exception) -> None:
     log.warning("intake.not_stored", error_type=type(error).__name__, error_message=str(error))
 
 
-def _spool(row: NewSignal | NewRejection) -> None:
+def _spool(row: NewSignal | NewRejection, known: KnownSource) -> None:
+    if not known.is_trusted:
+        raise OutOfReach("The database has been away for too long to tell whether the source is still enabled.")
     the_spool().append(row)
     keeping.keeper.start()
     tell_spooled(row)

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,11 +58,20 @@ class SourceExists(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """A source as it was read, and the version by which the database recognises that it still is so."""
+    """A source as it was read, and the version by which the database recognises that it still is so.
+
+    ``confirmed_at`` is by ``time.time()``, for it outlives the process.
+    """
 
     source: AlertSource
     version: str
     row: Mapping[str, Any]
+    confirmed_at: float
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it may be believed without asking the database, which is away."""
+        return abs(time.time() - self.confirmed_at) < TRUSTED_SECONDS
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -154,13 +163,14 @@ def read_source(cursor: Cursor, hashed: str) -> KnownSource | None:
         [hashed, hashed],
     )
     row = cursor.fetchone()
-    return _known(json.loads(row[0]), row[1]) if row else None
+    return _known(json.loads(row[0]), row[1], at=time.time()) if row else None
 
 
 def read_all_sources(cursor: Cursor) -> list[KnownSource]:
     """Return all enabled sources."""
     cursor.execute(f"SELECT to_jsonb(s)::text, {VERSION} FROM alert_sources AS s WHERE enabled")  # noqa: S608
-    return [_known(json.loads(text), version) for text, version in cursor.fetchall()]
+    now = time.time()
+    return [_known(json.loads(text), version, at=now) for text, version in cursor.fetchall()]
 
 
 class KnownSources:
@@ -169,25 +179,24 @@ class KnownSources:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_token: dict[str, KnownSource] = {}
-        self._confirmed_at = 0.0  # by time.time(): it is compared with a file's that another process wrote
 
     def get(self, hashed: str) -> KnownSource | None:
         """Return what is known; whoever stores an alert on its word has the database compare its version."""
         known = self._by_token.get(hashed)
         return known if known and known.opens(hashed, at=timezone.now()) else None
 
-    def get_trusted(self, hashed: str, *, folder: Path) -> KnownSource | None:
-        """Return what is known, for an alert that the database cannot be asked about; None when that is too old."""
-        if hashed not in self._by_token:
-            self._load(folder)
-        is_fresh = 0 <= time.time() - self._confirmed_at < TRUSTED_SECONDS
-        return self.get(hashed) if is_fresh else None
+    def get_kept(self, hashed: str, *, folder: Path) -> KnownSource | None:
+        """Return what the file knows, for a process that has started while the database was away."""
+        with self._lock:
+            for known in _read_kept(folder):
+                for each in known.hashes:
+                    self._by_token.setdefault(each, known)
+        return self.get(hashed)
 
     def add(self, known: KnownSource) -> None:
         """Keep a source that the database has just named."""
         with self._lock:
             self._by_token |= dict.fromkeys(known.hashes, known)
-            self._confirmed_at = time.time()
 
     def forget(self, known: KnownSource) -> None:
         """Ask the database again next time."""
@@ -195,13 +204,11 @@ class KnownSources:
             for hashed in known.hashes:
                 self._by_token.pop(hashed, None)
 
-    def replace(self, every: Iterable[KnownSource], *, folder: Path) -> None:
+    def replace(self, every: Sequence[KnownSource], *, folder: Path) -> None:
         """Keep exactly these, here and in the file: hashes and rules, no token."""
-        known_sources = list(every)
-        by_token = {hashed: known for known in known_sources for hashed in known.hashes}
         with self._lock:
-            self._by_token, self._confirmed_at = by_token, time.time()
-        kept = {"confirmed_at": self._confirmed_at, "sources": [[dict(k.row), k.version] for k in known_sources]}
+            self._by_token = {hashed: known for known in every for hashed in known.hashes}
+        kept = [[dict(known.row), known.version, known.confirmed_at] for known in every]
         fresh = folder / f"{KEPT_IN}.{os.getpid()}"
         with suppress(OSError):  # without the file, a restart during an outage cannot tell who is who, and says 503
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -212,27 +219,20 @@ class KnownSources:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._by_token, self._confirmed_at = {}, 0.0
-
-    def _load(self, folder: Path) -> None:
-        try:
-            kept = json.loads((folder / KEPT_IN).read_text())
-            confirmed_at = float(kept["confirmed_at"])
-            found = [_known(row, version) for row, version in kept["sources"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        with self._lock:
-            if confirmed_at > self._confirmed_at:
-                self._by_token, self._confirmed_at = (
-                    {hashed: known for known in found for hashed in known.hashes},
-                    confirmed_at,
-                )
+            self._by_token = {}
 
 
-def _known(row: dict[str, Any], version: str) -> KnownSource:
+def _read_kept(folder: Path) -> list[KnownSource]:
+    try:
+        return [_known(row, version, at=at) for row, version, at in json.loads((folder / KEPT_IN).read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _known(row: dict[str, Any], version: str, *, at: float) -> KnownSource:
     fields = {field.attname: field for field in AlertSource._meta.concrete_fields}  # noqa: SLF001
     values = {name: fields[name].to_python(value) for name, value in row.items() if name in fields}
-    return KnownSource(source=AlertSource(**values), version=version, row=row)
+    return KnownSource(source=AlertSource(**values), version=version, row=row, confirmed_at=at)
 
 
 known_sources = KnownSources()

@@ -28,14 +28,14 @@ ROUNDS = 3
 SECONDS = 3.0
 WARM_UP_SECONDS = 1.5
 ALERTS_BETWEEN_RUNS = 1_000_000
-OURS = "this service"
+OURS = "ours"
 COMMANDS = {
     OURS: lambda port: server_command("config.rsgi:application", host=LOOPBACK, port=port),
-    "Flask, psycopg pool, gunicorn gthread": lambda port: [
+    "Flask": lambda port: [
         *("-m", "gunicorn", "--workers", "2", "--threads", "8", "--worker-class", "gthread", "--log-level", "error"),
         *("--keep-alive", "30", "--bind", f"{LOOPBACK}:{port}", "config.bench.rivals.flask_app:app"),
     ],
-    "FastAPI, asyncpg pool, uvicorn": lambda port: [
+    "FastAPI": lambda port: [
         *("-m", "uvicorn", "--workers", "2", "--no-access-log", "--log-level", "error"),
         *("--host", LOOPBACK, "--port", str(port), "config.bench.rivals.fastapi_app:app"),
     ],

@@ -49,7 +49,10 @@ class Command(BaseCommand):
     def _print_webhook(self) -> None:
         found = measure_webhook(CONNECTIONS)
         ours = {figure.connections: figure.load for figure in found if figure.server == OURS}
-        table = Table(title="The webhook: requests per second, and milliseconds (ours as a ratio to each)")
+        table = Table(
+            title="The webhook: requests per second, and milliseconds",
+            caption="Flask: psycopg pool, gunicorn gthread. FastAPI: asyncpg pool, uvicorn.",
+        )
         for heading in ("server", "connections", "requests/s", "p50", "p99", "p99.9", "ours ×", "our p99 ×"):
             table.add_column(heading, justify="left" if heading == "server" else "right")
         for figure in sorted(found, key=lambda one: one.connections):
