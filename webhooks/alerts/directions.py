@@ -49,7 +49,19 @@ REMARKS = ("comment", "ordercomment", "strategyordercomment", "orderid", "id", "
            "alertmessage", "strategyorderalertmessage", "alertname", "alert", "message", "msg", "text", "title", "reason",
            "event", "eventtype", "type", "signaltype", "entrytype", "note", "ordername", "exitreason", "alerttext")  # fmt: skip
 RIGHT = ("right", "optiontype", "optionright", "putcall", "putorcall", "callput", "callorput", "cp", "contracttype")
-FLAGS = ("reduceonly", "closeposition", "closeonly", "isclose", "isexit", "closeall", "closetrade")
+FLAGS = (
+    "reduceonly",
+    "closeposition",
+    "closeonly",
+    "isclose",
+    "isexit",
+    "exit",
+    "closeall",
+    "closetrade",
+    "reduce",
+    "flatten",
+)
+SHARES = ("closepercent", "closepercentage", "closepct", "reducepercent", "reducepct", "exitpercent", "exitpct")
 _YES = frozenset({"true", "1", "yes", "on"})
 _NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
 _NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
@@ -113,6 +125,9 @@ def _ended(body: Body) -> Pointing | None:
     for flag in (named((name,), body) for name in FLAGS):
         if flag is not None and str(flag.value).strip().casefold() in _YES:
             return _exit(flag)
+    share = named(SHARES, body)
+    if share is not None and (_number(share) or 0) > 0:
+        return _exit(share)
     cancelled = named(("c",), body)
     if cancelled is not None and body.form is Form.TEXT and plain_word(cancelled.value) in {"position", "pos"}:
         return _exit(cancelled)

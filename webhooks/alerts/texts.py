@@ -211,7 +211,9 @@ def _sort(item: _Item, pairs: dict[str, JsonValue], prose: list[str], asides: li
     name = plain_name(label)
     if not label:
         prose.append(item.value)
-    elif name in _KNOWN or value.casefold() in _FLAGS or (_LEVEL_LABEL.fullmatch(name) and _is_number(value)):
+    elif _LEVEL_LABEL.fullmatch(name) and not _is_number(value) and "{{" not in value:  # "Stop loss: SPY" is no plan
+        prose.append(f"{label} {value}")
+    elif name in _KNOWN or value.casefold() in _FLAGS or _LEVEL_LABEL.fullmatch(name):
         _add(pairs, label, value)
         if name in _POINTING_NAMES and " " in value:
             prose.append(value)
