@@ -74,6 +74,8 @@ def test_every_field_says_where_it_was_read_from() -> None:
         ('{"ticker": "{{ticker}}", "action": "buy", "interval": "{{interval}}", "time": "{{time}}"}', "bar_time"),
         ('{"ticker": "{{ticker}}", "action": "buy", "time": "{{timenow}}"}', "no_timeframe"),
         ("buy {{ticker}}", "no_time"),
+        ("buy {{ticker}}", "not_strict_json"),
+        ("{'ticker': '{{ticker}}', 'action': 'buy', 'interval': '{{interval}}', 'time': '{{timenow}}',}", "not_strict_json"),
         ("{{strategy.order.action}} {{ticker}}", "exit_read_as_entry"),
         ("Bot: order {{strategy.order.action}} @ {{strategy.order.contracts}} filled on {{ticker}}. "
          "New strategy position is {{strategy.position_size}}", "no_timeframe"),

@@ -49,7 +49,19 @@ REMARKS = ("comment", "ordercomment", "strategyordercomment", "orderid", "id", "
            "alertmessage", "strategyorderalertmessage", "alertname", "alert", "message", "msg", "text", "title", "reason",
            "event", "eventtype", "type", "signaltype", "entrytype", "note", "ordername", "exitreason", "alerttext")  # fmt: skip
 RIGHT = ("right", "optiontype", "optionright", "putcall", "putorcall", "callput", "callorput", "cp", "contracttype")
-FLAGS = ("reduceonly", "closeposition", "closeonly", "isclose", "isexit", "closeall", "closetrade")
+FLAGS = (
+    "reduceonly",
+    "closeposition",
+    "closeonly",
+    "isclose",
+    "isexit",
+    "exit",
+    "closeall",
+    "closetrade",
+    "reduce",
+    "flatten",
+)
+SHARES = ("closepercent", "closepercentage", "closepct", "reducepercent", "reducepct", "exitpercent", "exitpct")
 _YES = frozenset({"true", "1", "yes", "on"})
 _NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
 _NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
@@ -113,6 +125,9 @@ def _ended(body: Body) -> Pointing | None:
     for flag in (named((name,), body) for name in FLAGS):
         if flag is not None and str(flag.value).strip().casefold() in _YES:
             return _exit(flag)
+    share = named(SHARES, body)
+    if share is not None and (_number(share) or 0) > 0:
+        return _exit(share)
     cancelled = named(("c",), body)
     if cancelled is not None and body.form is Form.TEXT and plain_word(cancelled.value) in {"position", "pos"}:
         return _exit(cancelled)
@@ -120,12 +135,18 @@ def _ended(body: Body) -> Pointing | None:
 
 
 def _exit_in_words(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Pointing | None:
-    """Return the exit that a field of direction, or a remark beside it, speaks of."""
+    """Return the exit that a field of direction, or a remark beside it, speaks of.
+
+    Bought, and long now, is an entry, whatever a remark says of the position that was reversed.
+    """
+    held = _held_by_words(body)
+    orders = {meaning.direction for _, meaning in known if meaning.strength == Strength.ORDER and meaning.direction}
+    is_entry = held is not None and orders == {held.side}
     for candidate, meaning in known:
-        if meaning.direction is None and (meaning.strength > Strength.PROSE or not candidate.ambiguous):
+        is_plain = meaning.strength > Strength.PROSE and not is_entry
+        if meaning.direction is None and (is_plain or not candidate.ambiguous):
             return _exit(candidate)
-    for name in REMARKS:
-        remark = named((name,), body)
+    for remark in (named((name,), body) for name in REMARKS if not is_entry):
         if remark is not None and isinstance(remark.value, str) and tells_of_an_exit(remark.value):
             return _exit(remark)
     return None

@@ -152,11 +152,19 @@ _MENDABLE = frozenset(
 def _warnings(
     text: str, names: Sequence[str], charts: Sequence[Chart], readings: Sequence[Reading]
 ) -> Iterator[Caution]:
-    for name in _unquoted(text):
-        if name not in _NUMERIC:
-            yield Caution("unquoted_placeholder", _why_to_quote(name))
+    unquoted = [name for name in _unquoted(text) if name not in _NUMERIC]
+    for name in unquoted:
+        yield Caution("unquoted_placeholder", _why_to_quote(name))
+    is_readable = any(reading.outcome is not Outcome.REFUSED for reading in readings)
+    is_strict = all(_is_strict(reading.body) for reading in readings)
+    if is_readable and not is_strict and not unquoted and not set(_FREE_TEXT).intersection(names):
+        yield Caution(
+            "not_strict_json", "This is not JSON. It is read all the same; JSON leaves nothing to be guessed."
+        )
     yield from _about_exits(names, charts, readings)
     yield from _about_absent_fields(names, readings)
+    if text.strip() == "{{strategy.order.alert_message}}":
+        yield Caution("from_script", "The script writes the whole message. Try what it writes, not this placeholder.")
     for name in names:
         if not is_known(name):
             yield Caution("unknown_placeholder", f"TradingView does not fill in {{{{{name}}}}}: it stays as it is.")
@@ -174,10 +182,6 @@ def _warnings(
         )
     for note in dict.fromkeys(note for reading in readings for note in reading.notes):
         yield Caution("contradiction", f"The message contradicts itself: {note}.")
-    if not names and not _is_strict(text) and readings[0].outcome is not Outcome.REFUSED:
-        yield Caution(
-            "not_strict_json", "This is not JSON. It was read all the same; JSON leaves nothing to be guessed."
-        )
 
 
 def _why_to_quote(name: str) -> str:
@@ -231,14 +235,15 @@ def _about_absent_fields(names: Sequence[str], readings: Sequence[Reading]) -> I
 
 
 def _unquoted(text: str) -> list[str]:
-    """Return the placeholders that stand outside of double quotes, when the message is meant to be JSON."""
+    """Return the placeholders that stand outside of quotes, when the message is meant to be JSON."""
     if not text.lstrip().startswith(("{", "[")):
         return []
     marked, names = _marked(text)
-    words = [token.text for token in tokens_of(marked) if token.kind == "word"]
+    words = [token.text for token in tokens_of(marked) if token.kind == "word" and not _QUOTES.intersection(token.text)]
     return list(dict.fromkeys(names[int(number)] for word in words for number in _MARK.findall(word)))
 
 
+_QUOTES = frozenset("'\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f")
 _MARK = re.compile("\ue000([0-9]{1,5})\ue001")  # stands for a placeholder while the message around it is looked at
 
 

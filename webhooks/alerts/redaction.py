@@ -20,7 +20,7 @@ SECRET_NAMES = frozenset({
 })  # fmt: skip
 _SUSPICIOUS = re.compile(r"secret|pass|pwd|key|token|auth|\\", re.IGNORECASE)
 _TEXT_PAIR = re.compile(
-    r"""([A-Za-z][A-Za-z_\-]{1,40})(\s*+[=:]\s*+)("[^"\n]{0,200}+"|'[^'\n]{0,200}+'|[^\s,;&"'{}\[\]]++)"""
+    r"""([A-Za-z][A-Za-z_\-]{1,40}+)(\s*+[=:]\s*+)("[^"\n]{0,200}+"|'[^'\n]{0,200}+'|[^\s,;&"'{}\[\]]++)"""
 )
 _AS_WRITTEN = Numbers(whole=str, broken=str)
 

@@ -42,7 +42,8 @@ _MARKS = re.compile(r"^(?:[^\w^.@\-\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff
 _MINUTES = frozenset(
     {"1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720"}
 )
-_NO_SYMBOL = re.compile(r"(?i:tp|sl)[0-9]{1,2}|[0-9.]+x?|[0-9.]+[kKpPcC%]")
+_NUMBERED = re.compile(r"0[0-9]{3,5}")  # 005930; without the zero it may be any number
+_NO_SYMBOL = re.compile(r"(?i:tp|sl)[0-9]{1,2}|(?!0[0-9])[0-9.]+x?|[0-9.]+[kKpPcC%]")
 _BARE_INTERVAL = re.compile(r"[0-9]{1,4}[SDWMHT]?|[DWM]")
 _TIME = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{4,20}(?:Z|[+\-][0-9:]{2,6})?)?|1[0-9]{9}|1[0-9]{12}")
 _LEVEL_LABEL = re.compile(r"(?:tp|sl|target|takeprofit|stoploss)[0-9]{0,2}")
@@ -68,14 +69,7 @@ _KNOWN = frozenset(
     name for table in (NAMES, AMBIGUOUS_NAMES) for names in table.values() for name in names
 ) | {"price", "close", "open", "high", "low", "volume", "bid", "ask", "entryprice", "exchange", "marketposition", "prevmarketposition",
      "positionsize", "contracts", "quantity", "qty", "strategy", "tp", "sl", "stoploss", "takeprofit", "target", "leverage", "risk"}  # fmt: skip
-_POINTING_NAMES = frozenset((*NAMES["direction"], *AMBIGUOUS_NAMES["direction"])) - {
-    "b",
-    "id",
-    "orderid",
-    "comment",
-    "ordercomment",
-    "title",
-}
+_POINTING_NAMES = frozenset((*NAMES["direction"], *AMBIGUOUS_NAMES["direction"])) - {"b", "id", "orderid", "comment", "ordercomment", "title"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +211,9 @@ def _sort(item: _Item, pairs: dict[str, JsonValue], prose: list[str], asides: li
     name = plain_name(label)
     if not label:
         prose.append(item.value)
-    elif name in _KNOWN or value.casefold() in _FLAGS or (_LEVEL_LABEL.fullmatch(name) and _is_number(value)):
+    elif _LEVEL_LABEL.fullmatch(name) and not _is_number(value) and "{{" not in value:  # "Stop loss: SPY" is no plan
+        prose.append(f"{label} {value}")
+    elif name in _KNOWN or value.casefold() in _FLAGS or _LEVEL_LABEL.fullmatch(name):
         _add(pairs, label, value)
         if name in _POINTING_NAMES and " " in value:
             prose.append(value)
@@ -311,7 +307,7 @@ def _symbol_in(words: Sequence[str], *, is_order: bool) -> str:
 def _may_be_symbol(word: str) -> bool:
     return (
         _SYMBOL.fullmatch(word) is not None
-        and any(letter.isalpha() for letter in word)
+        and (any(letter.isalpha() for letter in word) or _NUMBERED.fullmatch(word) is not None)
         and _NO_SYMBOLS.isdisjoint(
             part.rstrip("0123456789") for part in re.split(r"[-_]", word.casefold())
         )  # RE-ENTRY, EMA20
@@ -321,7 +317,7 @@ def _may_be_symbol(word: str) -> bool:
 
 
 def _is_shouted(word: str) -> bool:
-    return word.upper() == word and any(letter.isalpha() for letter in word)
+    return word.upper() == word
 
 
 def _interval_in(words: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ _EXPLICIT: Mapping[str, Direction] = {
     for form in (
         "{}", "go{}", "goes{}", "going{}", "enter{}", "{}entry", "{}enter", "entry{}", "entries{}", "open{}", "{}open", "opened{}",
         "{}signal", "signal{}", "strong{}", "{}strong", "start{}", "start{}trade", "{}position", "{}trade", "new{}", "add{}",
-        "{}alert", "{}now", "{}market", "market{}", "{}limit", "{}stop", "{}reversal", "reverseto{}", "reverse{}", "flipto{}",
+        "{}alert", "{}now", "{}market", "market{}", "{}limit", "{}reversal", "reverseto{}", "reverse{}", "flipto{}",
         "flip{}", "confirm{}", "confirmed{}", "enter{}position", "open{}position", "{}entryalert", "entry{}alert", "{}setup",
         "{}trigger", "{}only", "{}cross", "{}breakout", "{}trend",
     )
@@ -77,8 +77,8 @@ def _plainness(word: str) -> Strength:
 
 
 _OPTION: Mapping[str, Direction] = {
-    form.format(call) if way is Direction.LONG else form.format(put): way
-    for way, call, put in ((Direction.LONG, "call", ""), (Direction.SHORT, "", "put"))
+    form.format(right): way
+    for right, way in (("call", Direction.LONG), ("put", Direction.SHORT))
     for form in ("{}", "{}s", "buy{}", "buy{}s", "long{}", "buytoopen{}", "bto{}")
 } | {
     "sellput": Direction.LONG, "sellputs": Direction.LONG, "shortput": Direction.LONG, "selltoopenput": Direction.LONG,
@@ -90,20 +90,8 @@ _MEANINGS: Mapping[str, Meaning] = (
     | {word: Meaning(way, Strength.ORDER, flips_with_put=True) for word, way in _ORDER.items()}
     | {word: Meaning(way, _plainness(word)) for word, way in _EXPLICIT.items()}
 )
-_CLOSING_VERBS = (
-    "close",
-    "exit",
-    "closed",
-    "exited",
-    "flatten",
-    "liquidate",
-    "closing",
-    "exiting",
-    "cover",
-    "reduce",
-    "trim",
-    "unwind",
-)
+_CLOSING_VERBS = ("close", "exit", "closed", "exited", "flatten", "liquidate", "closing", "exiting", "cover", "reduce", "trim",
+                  "unwind")  # fmt: skip
 _EXIT = frozenset(
     {f"{verb}{what}" for verb in _CLOSING_VERBS
      for what in ("", "long", "short", "longs", "shorts", "buy", "sell", "position", "positions", "all", "trade", "trades",
@@ -112,12 +100,13 @@ _EXIT = frozenset(
     | {f"{what}{verb}" for what in ("long", "short", "buy", "sell", "partial", "position", "trade", "bull", "bear", "order")
        for verb in ("close", "exit", "closed", "exited", "tp", "sl", "takeprofit", "stoploss", "stopped", "stopout", "exitalert",
                     "closealert", "exitsignal")}
+    | {"longstop", "shortstop"}  # a stop of that position; a buy stop is an order that opens one
     | {f"{step}{end}" for step in ("tp", "sl", "takeprofit", "stoploss", "target", "trailingstop", "stop", "profittarget", "trailstop")
        for end in ("hit", "reached", "triggered", "filled", "hitlong", "hitshort")}
     | {f"tp{step}{end}" for step in range(1, 10) for end in ("", "hit", "reached")}
     | {"flat", "goflat", "selltoclose", "stc", "buytoclose", "buytocover", "takeprofit", "takeprofits", "stoploss",
        "stopout", "stoppedout", "tp", "sl", "trailingstop", "flatteneverything", "closeatmarketprice", "closeposition",
-       "partialclose", "partialtp", "partialexit", "exitpartial", "scaleout", "tpsl", "sltp", "profittarget", "breakevenstop",
+       "partialclose", "partialtp", "partialexit", "exitpartial", "partial", "scaleout", "tpsl", "sltp", "profittarget", "breakevenstop",
        "cerrar", "salida", "fechar", "panicsell", "panicclose"}
 )  # fmt: skip
 _SIDE_WORDS = frozenset({"long", "longs", "short", "shorts", "buy", "buys", "sell", "sells"})
@@ -126,9 +115,8 @@ _HELD = _SIDE_WORDS | {"position", "positions", "trade", "trades", "order", "ord
 _VERBS = frozenset({"close", "closed", "closes", "closing", "exit", "exited", "exits", "exiting", "flatten", "flattened", "liquidate",
                     "liquidated", "cover", "covered", "covering", "reduce", "reduced", "reducing", "trim", "trimmed", "unwind",
                     "stopped"})  # fmt: skip
-_HAPPENED = frozenset(
-    {"hit", "reached", "triggered", "filled", "executed", "done", "touched", "taken", "exit", "met", "activated"}
-)
+_HAPPENED = frozenset({"hit", "reached", "triggered", "filled", "executed", "done", "touched", "taken", "exit", "met",
+                       "activated"})  # fmt: skip
 _NOT_OF_A_POSITION = frozenset({"above", "below", "over", "under", "price", "oversold", "overbought", "zone", "area", "at", "on",
                                 "crossing", "crosses", "crossed", "strategy", "higher", "lower", "inside", "outside", "near"})  # fmt: skip
 _MARKS = frozenset(
@@ -149,6 +137,16 @@ _MARKS = frozenset(
         "previous",
     }
 )
+_SHARES = frozenset(
+    {"half", "rest", "remaining", "all", "everything", "part", "partial", "third", "quarter", "position"}
+)
+_SELLING = frozenset({"sell", "sold", "selling"})
+_TARGETS, _AIMS = (
+    frozenset({"take", "stop", "profit", "trailing", "trail"}),
+    frozenset({"profit", "profits", "loss", "target", "stop"}),
+)
+_AT_ONCE = frozenset({"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort", "closelong", "closeshort", "selltoclose",
+                      "buytocover"})  # fmt: skip
 _LEVEL = re.compile(r"(?:tp|sl|target)[0-9]{0,2}")
 _NEGATIONS = frozenset({"no", "not", "don", "dont", "never", "without", "cancel", "cancelled", "canceled", "avoid"})
 _OTHERWISE = frozenset({"term", "wick", "wicks", "squeeze", "interest", "only", "lived", "body", "run", "leg", "trap", "flag", "market",
@@ -211,32 +209,27 @@ def words_of(text: str) -> list[str]:
 def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
     """Tell whether words speak of an exit. ``plainly``: only when they name what is left, or a target that was hit."""
     has_order = any(word in _MEANINGS and len(word) > 1 for word in words)
-    for at, word in enumerate(words):
-        before, after = (words[at - 1] if at else ""), (words[at + 1] if at + 1 < len(words) else "")
-        if word in _VERBS and _closes(words, at, plainly=plainly):
-            return True
-        # A target without a price and without an order beside it is news of its being hit: "TP1 BTCUSDT".
-        if word in {"take", "stop", "profit", "trailing", "trail"} and after in {
-            "profit",
-            "profits",
-            "loss",
-            "target",
-            "stop",
-        }:
-            if _is_reached(words, at + 1) or not (plainly or has_order or _is_level(words, at + 1)):
-                return True
-        elif (_LEVEL.fullmatch(word) or word in {"takeprofit", "stoploss", "stop"}) and (
-            _is_reached(words, at)
-            or (word != "stop" and before in _SIDE_WORDS and not _is_level(words, at))
-            or not (plainly or has_order or word == "stop" or _is_level(words, at))
-        ):
-            return True
-        if word == "flat" and not has_order:
-            return True
-        if (word == "scale" and after == "out") or word in {"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort",
-                                                           "closelong", "closeshort", "selltoclose", "buytocover"}:  # fmt: skip
-            return True
-    return False
+    return any(
+        (word in _VERBS and _closes(words, at, plainly=plainly))
+        or (word in _SELLING and words[at + 1 : at + 2] and words[at + 1] in _SHARES)
+        or _is_target_hit(words, at, may_stand_alone=not (plainly or has_order))
+        or (word == "flat" and not has_order)
+        or (word == "scale" and list(words[at + 1 : at + 2]) == ["out"])
+        or word in _AT_ONCE
+        for at, word in enumerate(words)
+    )
+
+
+def _is_target_hit(words: Sequence[str], at: int, *, may_stand_alone: bool) -> bool:
+    """Tell of "TP1 hit", "long SL", "stop loss triggered"; alone, without a price beside it, only where no order is: "TP1 BTC"."""
+    if words[at] in _TARGETS and at + 1 < len(words) and words[at + 1] in _AIMS:
+        return _is_reached(words, at + 1) or (may_stand_alone and not _is_level(words, at + 1))
+    if not _LEVEL.fullmatch(words[at]) and words[at] not in {"takeprofit", "stoploss", "stop"}:
+        return False
+    if _is_reached(words, at):
+        return True
+    of_a_side = at > 0 and words[at - 1] in _SIDE_WORDS
+    return words[at] != "stop" and (of_a_side or may_stand_alone) and not _is_level(words, at)
 
 
 def _closes(words: Sequence[str], at: int, *, plainly: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,8 +67,8 @@ class Command(BaseCommand):
             highlight=False,
             markup=False,
         )
-        for reading in found.readings:
-            console.print(Text(f"{reading.chart[:1].upper()}{reading.chart[1:]}", style="bold"))
+        for charts, reading in _by_outcome(found.readings):
+            console.print(Text(f"{charts[:1].upper()}{charts[1:]}", style="bold"))
             console.print(Text(f"  {reading.sentence}", style=COLOURS[reading.outcome]))
             console.print(_table(reading, is_terminal=is_terminal))
         for warning in found.warnings:
@@ -75,6 +76,16 @@ class Command(BaseCommand):
         if found.corrected:
             console.print(Text("\nBetter written:\n", style="bold"))
             console.print(Text(found.corrected), soft_wrap=True)
+
+
+def _by_outcome(readings: Sequence[Reading]) -> Iterator[tuple[str, Reading]]:
+    """Yield each reading with the name of its chart; those that are refused for the same reasons are told of once."""
+    alike: dict[object, list[Reading]] = {}
+    for number, reading in enumerate(readings):
+        reasons = tuple((problem.field, problem.code) for problem in reading.problems)
+        alike.setdefault(reasons or number, []).append(reading)
+    for same in alike.values():
+        yield "; ".join(reading.chart for reading in same), same[0]
 
 
 def _table(reading: Reading, *, is_terminal: bool) -> Table:
