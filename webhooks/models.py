@@ -172,6 +172,7 @@ class Signal(models.Model):
     signal_hash = models.CharField(max_length=64)
     raw_payload = models.JSONField()
     raw_body = models.TextField()
+    notes = models.JSONField(default=list, db_default=models.Value([], output_field=models.JSONField()))
     received_at = models.DateTimeField(db_default=Now())
 
     processed = models.BooleanField(default=False, db_default=False)
@@ -237,6 +238,7 @@ class Signal(models.Model):
                     "signal_hash",
                     "raw_payload",
                     "raw_body",
+                    "notes",
                     "received_at",
                 ],
             ),

@@ -123,21 +123,21 @@ def storable(text: str) -> str:
 
 _COLUMNS = (
     "signal_id, source, symbol, exchange, direction, timeframe, timestamp, timestamp_origin, signal_hash, raw_payload, "
-    "raw_body, received_at"
+    "raw_body, notes, received_at"
 )
 # Sorted by the hash: two batches with the same alerts wait for each other and never both at once.
 _STORE = """
     WITH given AS (
         SELECT * FROM json_to_recordset(%s::json) AS given (
             signal_id uuid, source text, symbol text, exchange text, direction text, timeframe text,
-            timestamp timestamptz, timestamp_origin text, signal_hash text, raw_payload text, raw_body text,
+            timestamp timestamptz, timestamp_origin text, signal_hash text, raw_payload text, raw_body text, notes jsonb,
             received_at timestamptz, source_id uuid, version text)
     ), allowed AS MATERIALIZED (
         {allowed}
     ), made AS (
         INSERT INTO signals ({columns})
         SELECT signal_id, source, symbol, exchange, direction, timeframe, timestamp, timestamp_origin, signal_hash,
-               raw_payload::jsonb, raw_body, coalesce(received_at, statement_timestamp())
+               raw_payload::jsonb, raw_body, notes, coalesce(received_at, statement_timestamp())
           FROM allowed ORDER BY signal_hash
         ON CONFLICT (signal_hash) DO NOTHING
         RETURNING signal_id
@@ -268,6 +268,7 @@ def _as_json(rows: Sequence[NewSignal], checks: Sequence[Check] | None) -> str:
             "signal_hash": row.signal_hash,
             "raw_payload": row.payload,
             "raw_body": row.raw_body,
+            "notes": row.notes,
             "received_at": utc_text(row.received_at) if row.received_at else None,
         }
         for row in rows

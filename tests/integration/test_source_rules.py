@@ -239,3 +239,12 @@ def test_a_rejected_alert_becomes_a_signal_once_its_source_knows_where_to_look(s
     assert kept.replayed_signal == signal
     assert signal.received_at == kept.received_at, "an old alert is followed, not traded"
     assert read_again(kept, source=source) == StoredSignal(signal.pk, signal.signal_hash, duplicate=True)
+
+
+def test_what_an_alert_contradicts_itself_in_is_marked_on_its_signal(source: AlertSource) -> None:
+    assert post(alert(action="buy", direction="short")).status_code == 200
+    signal = Signal.objects.get()
+    assert signal.direction == "short"
+    assert signal.notes == ["direction says short, action the opposite"]
+    assert post(alert(number=2)).status_code == 200
+    assert Signal.objects.exclude(pk=signal.pk).get().notes == []

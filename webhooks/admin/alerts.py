@@ -95,7 +95,7 @@ class SignalAdmin(Inspection):
             {
                 "fields": (
                     "signal_id", "source", "symbol", "exchange", "direction", "timeframe", "time", "timestamp_origin",
-                    "received", "signal_hash", "payload",
+                    "received", "signal_hash", "marked", "payload",
                     "body_as_received",
                 )
             },
@@ -151,6 +151,11 @@ class SignalAdmin(Inspection):
             return ""
         address = reverse("admin:orchestrator_experiment_change", args=[signal.experiment_id])
         return format_html('<a class="o-link" href="{}">{}</a>', address, signal.experiment_id)
+
+    @column("marked")
+    def marked(self, signal: Signal) -> str:
+        """What the alert contradicts itself in; its direction counts all the same."""
+        return "; ".join(signal.notes) or "-"
 
     @column("body")
     def body_as_received(self, signal: Signal) -> SafeString:
