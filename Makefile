@@ -2,6 +2,7 @@
 #
 #   make run                          the whole system, with two reference engines and sample alerts (ARGS="--port 8001")
 #   make test                         all tests (ARGS="tests/unit -k policy")
+#   make calibrate                    how often the comparison is wrong about equal engines (ARGS="--paths 2000")
 #   make lint  make bench  make clean  make lock
 #
 # PYTHON chooses the interpreter of a new .venv: make run PYTHON=python3.13
@@ -18,7 +19,7 @@ ARGS ?=
 VENV := .venv/bin/python
 INSTALL := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run test lint bench clean lock
+.PHONY: run test lint bench calibrate clean lock
 
 run: .venv/installed-run
 	@exec $(VENV) manage.py quickstart $(ARGS)
@@ -28,6 +29,9 @@ test: .venv/installed-dev
 
 bench: .venv/installed-bench
 	@exec $(VENV) manage.py bench $(ARGS)
+
+calibrate: .venv/installed-dev
+	@exec $(VENV) -m tests.calibration $(ARGS)
 
 # `check --deploy` looks at what production would run with: real money, a real key, TLS.
 lint: .venv/installed-dev

@@ -32,6 +32,7 @@ from outcomes.models import RealTradeOutcome, ShadowTradeOutcome
 from outcomes.paging import NewestFirst, SideBySide
 from outcomes.policy_reading import read_policies
 from outcomes.policy_report import policy_report
+from outcomes.report_serializers import ComparisonReportSerializer, PerformanceReportSerializer
 from outcomes.serializers import (
     ExperimentSerializer,
     IncidentSerializer,
@@ -222,7 +223,7 @@ class Trace(APIView):
 class PerformanceReport(APIView):
     """Performance per engine and kind: real, shadow and twin are never added together."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=PerformanceReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.performance(read_filters(dict(request.query_params.lists()))))
 
@@ -230,7 +231,7 @@ class PerformanceReport(APIView):
 class ComparisonReport(APIView):
     """Is one engine better? Paired, day-clustered, and valid however often one looks."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=ComparisonReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.comparison(read_filters(dict(request.query_params.lists()))))
 

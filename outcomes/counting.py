@@ -17,54 +17,65 @@ from outcomes import pair_sql, trade_sql
 
 # "only one counts": an advisory lock, because nothing else may wait for it
 LOCK = 0x5AFE_C0A7
-_SLICES = """
+# the slices that these experiments are part of, as far as they are not there yet
+SLICES = f"""
     INSERT INTO report_slices (id, symbol, timeframe, mode, policy_version)
     SELECT gen_random_uuid(), wanted.*
-      FROM (SELECT '' AS symbol, '' AS timeframe, '' AS mode, '' AS policy_version
-            UNION
-            SELECT signal.symbol, signal.timeframe, policy.execution_mode, experiments.policy_version
-              FROM {experiments}
+      FROM (SELECT DISTINCT part.*
+              FROM {{experiments}}
               JOIN signals AS signal ON signal.signal_id = experiments.signal_id
-              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id) AS wanted
+              JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
+             CROSS JOIN LATERAL (VALUES {trade_sql.PARTS}) AS part (symbol, timeframe, mode, policy_version)) AS wanted
      WHERE NOT EXISTS (SELECT FROM report_slices AS known
                         WHERE (known.symbol, known.timeframe, known.mode, known.policy_version)
                               = (wanted.symbol, wanted.timeframe, wanted.mode, wanted.policy_version))
 """
 
-def _own_slice(rows: str) -> str:
+_WHOLE = "(SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = '')"
+
+
+def own_slice(rows: str) -> str:
+    """Return the join of rows with the slice that they belong to."""
     return (
         f"JOIN report_slices AS slice ON slice.symbol = {rows}.symbol AND slice.timeframe = {rows}.timeframe"
         f" AND slice.mode = {rows}.mode AND slice.policy_version = {rows}.policy_version"
     )
 
 
-def _in_both_slices(rows: str) -> str:
+def _in_both_slices(rows: str, *, placed: bool) -> str:
     """Return the query for ``rows`` with the slice that each counts in: its own, and the whole."""
+    names = ", ".join(("times", *pair_sql.COLUMNS))
+    slice_id, joined = ("slice_id", "") if placed else ("slice.id AS slice_id", own_slice("mine"))
     return f"""
-        SELECT slice.id AS slice_id, mine.* FROM {rows} AS mine {_own_slice("mine")}
+        SELECT {slice_id}, {names} FROM {rows} AS mine {joined}
         UNION ALL
-        SELECT (SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = ''), *
-          FROM {rows}
-    """  # noqa: S608 - constants
+        SELECT {_WHOLE}, {names} FROM {rows} AS every
+    """
 
 
-def sums_of_pairs(rows: str) -> str:
-    """Return the query for what pairs (with ``times``) add to ``daily_pairs``, in the order of its keys."""
+def sums_of_pairs(rows: str, *, placed: bool = False) -> str:
+    """Return the query for what pairs (with ``times``) add to ``daily_pairs``, in the order of its keys.
+
+    :param placed: the rows have their ``slice_id``.
+    """
     bases = " UNION ALL ".join(f"({pair_sql.differences('placed', basis)})" for basis in pair_sql.BASES)
     return f"""
-        WITH placed AS ({_in_both_slices(rows)})
+        WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, basis, day, {pair_sql.SUM_OF_PAIRS} FROM ({bases}) AS complete
          GROUP BY slice_id, basis, day ORDER BY slice_id, basis, day
-    """  # noqa: S608 - constants
+    """
 
 
-def sums_of_experiments(rows: str) -> str:
-    """Return the query for what pairs (with ``times``) add to ``daily_experiments``, in the order of its keys."""
+def sums_of_experiments(rows: str, *, placed: bool = False) -> str:
+    """Return the query for what pairs (with ``times``) add to ``daily_experiments``, in the order of its keys.
+
+    :param placed: the rows have their ``slice_id``.
+    """
     return f"""
-        WITH placed AS ({_in_both_slices(rows)})
+        WITH placed AS ({_in_both_slices(rows, placed=placed)})
         SELECT slice_id, (created_at AT TIME ZONE 'UTC')::date AS day, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM placed
          GROUP BY slice_id, day, share ORDER BY slice_id, day, share
-    """  # noqa: S608 - constants
+    """
 
 
 def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -> str:
@@ -72,7 +83,7 @@ def _added(table: str, key: tuple[str, ...], sums: tuple[str, ...], rows: str) -
     names = ", ".join((*key, *sums))
     more = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
     return (
-        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"  # noqa: S608 - constants
+        f"INSERT INTO {table} (id, {names}) SELECT gen_random_uuid(), {names} FROM ({rows}) AS added"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {more}"
     )
 
@@ -88,16 +99,16 @@ _COUNT_PAIRS = f"""
              {_added("daily_experiments", ("slice_id", "day", "share"), pair_sql.EXPERIMENT_SUMS, sums_of_experiments("moved"))}
          )
     INSERT INTO pairs (experiment_id, slice_id, {_PAIR_COLUMNS})
-    SELECT experiment_id, slice.id, {_PAIR_COLUMNS} FROM moved {_own_slice("moved")} WHERE times = 1
+    SELECT experiment_id, slice.id, {_PAIR_COLUMNS} FROM moved {own_slice("moved")} WHERE times = 1
     ON CONFLICT (experiment_id) DO UPDATE SET {_WRITTEN}
-"""  # noqa: S608 - constants
-_SLICES_OF_DAYS = _SLICES.format(
+"""
+_SLICES_OF_DAYS = SLICES.format(
     experiments=f"(SELECT DISTINCT experiment_id FROM ({trade_sql.closed(trade_sql.STRETCHES)}) AS closed) AS those JOIN experiments USING (experiment_id)"
 )
 _SUM_DAYS = f"""
     INSERT INTO daily_trades (id, slice_id, engine, kind, day, {", ".join(trade_sql.SUMS)})
     SELECT gen_random_uuid(), * FROM ({trade_sql.by_slice(trade_sql.STRETCHES)}) AS sums
-"""  # noqa: S608 - constants
+"""
 
 
 def count_changes(*, limit: int = 2000) -> int:
@@ -105,7 +116,12 @@ def count_changes(*, limit: int = 2000) -> int:
     with _only_one() as cursor:
         if cursor is None:
             return 0
-        return _count_pairs(cursor, limit) + _count_days(cursor, limit)
+        return count_noted(cursor, limit=limit)
+
+
+def count_noted(cursor: CursorWrapper, *, limit: int) -> int:
+    """Count in the caller's transaction, in which nobody else counts."""
+    return _count_pairs(cursor, limit) + _count_days(cursor, limit)
 
 
 def _count_pairs(cursor: CursorWrapper, limit: int) -> int:
@@ -117,7 +133,7 @@ def _count_pairs(cursor: CursorWrapper, limit: int) -> int:
     if found:
         ids = {"ids": sorted(set(found))}
         cursor.execute(
-            _SLICES.format(
+            SLICES.format(
                 experiments="unnest(%(ids)s::uuid[]) AS changed (experiment_id) JOIN experiments USING (experiment_id)"
             ),
             ids,

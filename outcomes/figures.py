@@ -7,7 +7,14 @@ from typing import Any
 
 from orchestrator.domain.amounts import PLACES, decimal_string
 from orchestrator.domain.vocabulary import Engine
-from outcomes.domain.assignment_check import ALARM, FEWEST_EXPECTED, assignment_check
+from outcomes.calibration import calibration
+from outcomes.domain.assignment_check import (
+    ALARM,
+    FEWEST_EXPECTED,
+    AssignmentCheck,
+    AssignmentCode,
+    assignment_check,
+)
 from outcomes.domain.autocorrelation import Autocorrelation, autocorrelation
 from outcomes.domain.comparison import Estimate, estimate
 from outcomes.domain.daily import (
@@ -67,11 +74,15 @@ def performance_figures(
     }
 
 
-def comparison_figures(found: ComparedPairs, series: Series = BY_DAY) -> dict[str, Any]:
-    """Return whether one engine is better, and how sure that is. The verdict is in R, the same figures in currency follow."""
+def comparison_figures(found: ComparedPairs, series: Series = BY_DAY, *, filtered: bool = False) -> dict[str, Any]:
+    """Return whether one engine is better, and how sure that is. The verdict is in R, the same figures in currency follow.
+
+    :param filtered: whether filters chose the pairs, which the promise of 95 % does not cover when they were tried in turn.
+    """
     headline = estimate(in_r(found.days), series)
     judged = verdict(headline, unit="R")
     wins_found = wins_more_often(wins(found.days))
+    checked, resemblance = assignment_check(found.assignments), autocorrelation(in_r(found.days), series)
     return {
         "verdict": {
             "code": judged.code,
@@ -80,13 +91,14 @@ def comparison_figures(found: ComparedPairs, series: Series = BY_DAY) -> dict[st
             "pairs_needed": judged.needed.pairs_for_a_verdict,
             "needed": asdict(judged.needed),
         },
+        "caveats": _caveats(found, resemblance, checked, filtered=filtered),
         "pairs": _pairs(found),
         "difference": _differences(found.days, series),
         "own_exits": {
             "note": "The same pairs where both engines reported an exit of their own, each closed at its own; not the verdict.",
             **_differences(found.own_exit_days, series),
         },
-        "autocorrelation": _autocorrelation(autocorrelation(in_r(found.days), series)),
+        "autocorrelation": _autocorrelation(resemblance),
         "wins_more_often": {
             "engine": wins_found.engine,
             "only_a_won": wins_found.only_a,
@@ -95,8 +107,9 @@ def comparison_figures(found: ComparedPairs, series: Series = BY_DAY) -> dict[st
             "p_value": wins_found.p_value,
             "note": "Winning more often is not the same as being better.",
         },
-        "assignment": asdict(assignment_check(found.assignments)),
+        "assignment": asdict(checked),
         "execution_cost": _execution_cost(execution_cost(found.executed, series)),
+        "calibration": calibration(),
         "method": {
             "alpha": series.alpha,
             "cluster": series.cluster,
@@ -140,6 +153,32 @@ def _differences(days: Sequence[DayOfPairs], series: Series) -> dict[str, Any]:
         "R": estimate_figures(estimate(in_r(days), series), money=False),
         "currency": estimate_figures(estimate(in_currency(days), series), money=True),
     }
+
+
+def _caveats(
+    found: ComparedPairs, resemblance: Autocorrelation, checked: AssignmentCheck, *, filtered: bool
+) -> list[str]:
+    """Return, in sentences, what to know before the verdict is believed."""
+    caveats = [resemblance.advice] if resemblance.advice else []
+    if checked.code in {AssignmentCode.ALARM, AssignmentCode.BROKEN}:
+        caveats.append(checked.sentence)
+    if filtered:
+        caveats.append(
+            "Filters chose these pairs. The promise of the interval holds for one choice made beforehand; of many filters that are "
+            "tried, some will show a difference by chance."
+        )
+    without_r = sum(day.pairs - day.pairs_in_r for day in found.days)
+    if without_r:
+        caveats.append(
+            f"{without_r:,} complete pairs have no result in R, because the capital at risk is not known; they count in currency "
+            "only, not in the verdict."
+        )
+    if found.incomplete.open:
+        caveats.append(
+            f"{found.incomplete.open:,} pairs are still open and count nowhere yet; if results that take long differ from quick "
+            "ones, the difference will move when they close."
+        )
+    return caveats
 
 
 def _pairs(found: ComparedPairs) -> dict[str, Any]:

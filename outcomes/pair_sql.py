@@ -7,94 +7,75 @@ complete when both sides are known, at the later of the two moments: the exit, o
 _AMOUNT = r"'^\s*[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,2})?\s*$'"
 _BEYOND = "1e40"  # nothing of this size is meant, and a column could not hold what follows from it
 
-_SIDE = """
-  LEFT JOIN engine_calls AS asked_{x}
-    ON asked_{x}.experiment_id = experiments.experiment_id AND asked_{x}.kind = 'RECOMMENDATION' AND asked_{x}.engine = '{engine}'
-  LEFT JOIN recommendations AS said_{x} ON said_{x}.call_id = asked_{x}.id
-  LEFT JOIN shadow_trades AS trade_{x}
-    ON trade_{x}.experiment_id = experiments.experiment_id AND trade_{x}.engine = '{engine}'
-  LEFT JOIN shadow_trade_outcomes AS left_{x} ON left_{x}.trade_id = trade_{x}.trade_id
+_MULTIPLIER = "coalesce((trade.terms #>> '{instrument,multiplier}')::numeric, 1)"
+_COST = (
+    "coalesce(outcome.entry_price * outcome.quantity * outcome.multiplier,"
+    f" trade.entry_price * trade.quantity * {_MULTIPLIER})"
+)
+# max_loss, else what a bought contract cost; null when neither is a usable amount
+_CAPITAL = f"""
+    (SELECT CASE WHEN amount < {_BEYOND} THEN nullif(round(amount, 8), 0) END
+       FROM (VALUES (CASE WHEN trade.terms ->> 'max_loss' IS NOT NULL
+                          THEN CASE WHEN trade.terms ->> 'max_loss' ~ {_AMOUNT} THEN (trade.terms ->> 'max_loss')::numeric END
+                          WHEN trade.terms ->> 'side' = 'BUY' THEN {_COST} END)) AS risk (amount))
 """
-# A side at its own exit: the lead's exit is its own; its real trade's twin has it too, unless it told another one.
-_COLUMNS = """
-       said_{x}.action AS {x}_action,
-       CASE WHEN said_{x}.action = 'PASS' THEN 'passed' WHEN left_{x}.outcome_id IS NOT NULL THEN 'closed'
-            WHEN trade_{x}.status = 'VOID' THEN 'void'
-            WHEN said_{x}.action IS NULL AND asked_{x}.state = 'FAILED' THEN 'no_answer' ELSE 'open' END AS {x}_state,
-       CASE WHEN said_{x}.action = 'PASS' THEN 0 ELSE left_{x}.pnl END AS {x}_pnl,
-       CASE WHEN said_{x}.action = 'PASS' THEN said_{x}.received_at ELSE left_{x}.exit_time END AS {x}_at,
-       {capital} AS {x}_capital,
-       CASE WHEN said_{x}.action = 'PASS' THEN 0 WHEN {leads} THEN left_{x}.pnl
-            WHEN trade_{x}.own_exit_time IS NOT NULL THEN {own}
-            WHEN sync.lead_engine = '{engine}' THEN left_{x}.pnl END AS own_{x}_pnl,
-       CASE WHEN said_{x}.action = 'PASS' THEN said_{x}.received_at WHEN {leads} THEN left_{x}.exit_time
-            WHEN trade_{x}.own_exit_time IS NOT NULL THEN trade_{x}.own_exit_time
-            WHEN sync.lead_engine = '{engine}' THEN left_{x}.exit_time END AS own_{x}_at,
+_OWN_PNL = f"""
+    round((trade.own_exit_price - trade.entry_price) * trade.quantity * {_MULTIPLIER}
+          * CASE WHEN trade.terms ->> 'side' = 'SELL' THEN -1 ELSE 1 END, 8)
+"""
+# At its own exit: the lead's exit is its own, and that of a real trade is its twin's too, unless it told another one.
+_SIDE = f"""
+    SELECT said.action,
+           CASE WHEN said.action = 'PASS' THEN 'passed' WHEN outcome.outcome_id IS NOT NULL THEN 'closed'
+                WHEN trade.status = 'VOID' THEN 'void'
+                WHEN said.action IS NULL AND asked.state = 'FAILED' THEN 'no_answer' ELSE 'open' END AS state,
+           CASE WHEN said.action = 'PASS' THEN 0 ELSE outcome.pnl END AS pnl,
+           CASE WHEN said.action = 'PASS' THEN said.received_at ELSE outcome.exit_time END AS at,
+           {_CAPITAL} AS capital,
+           CASE WHEN said.action = 'PASS' THEN 0 WHEN sync.lead_trade_id = trade.trade_id THEN outcome.pnl
+                WHEN trade.own_exit_time IS NOT NULL THEN {_OWN_PNL}
+                WHEN sync.lead_engine = asked.engine THEN outcome.pnl END AS own_pnl,
+           CASE WHEN said.action = 'PASS' THEN said.received_at WHEN sync.lead_trade_id = trade.trade_id THEN outcome.exit_time
+                WHEN trade.own_exit_time IS NOT NULL THEN trade.own_exit_time
+                WHEN sync.lead_engine = asked.engine THEN outcome.exit_time END AS own_at
+      FROM engine_calls AS asked
+      LEFT JOIN recommendations AS said ON said.call_id = asked.id
+      LEFT JOIN shadow_trades AS trade ON trade.experiment_id = asked.experiment_id AND trade.engine = asked.engine
+      LEFT JOIN shadow_trade_outcomes AS outcome ON outcome.trade_id = trade.trade_id
+     WHERE asked.experiment_id = experiments.experiment_id AND asked.kind = 'RECOMMENDATION'
 """
 
 
-def _multiplier(x: str) -> str:
-    return f"coalesce((trade_{x}.terms #>> '{{instrument,multiplier}}')::numeric, 1)"
-
-
-def _capital(x: str) -> str:
-    """Return the capital at risk: max_loss, else what a bought contract cost; null when neither is a usable amount."""
-    told = f"trade_{x}.terms ->> 'max_loss'"
-    cost = (
-        f"coalesce(left_{x}.entry_price * left_{x}.quantity * left_{x}.multiplier,"
-        f" trade_{x}.entry_price * trade_{x}.quantity * {_multiplier(x)})"
-    )
-    amount = (
-        f"CASE WHEN {told} IS NOT NULL THEN CASE WHEN {told} ~ {_AMOUNT} THEN ({told})::numeric END"
-        f" WHEN trade_{x}.terms ->> 'side' = 'BUY' THEN {cost} END"
-    )
-    return f"(SELECT CASE WHEN amount < {_BEYOND} THEN nullif(round(amount, 8), 0) END FROM (VALUES ({amount})) AS risk (amount))"  # noqa: S608 - constants
-
-
-def _own(x: str) -> str:
-    return (
-        f"round((trade_{x}.own_exit_price - trade_{x}.entry_price) * trade_{x}.quantity * {_multiplier(x)}"
-        f" * CASE WHEN trade_{x}.terms ->> 'side' = 'SELL' THEN -1 ELSE 1 END, 8)"
-    )
-
-
-def _side_columns(x: str, engine: str) -> str:
-    leads = f"sync.lead_trade_id = trade_{x}.trade_id"
-    return _COLUMNS.format(x=x, engine=engine, capital=_capital(x), own=_own(x), leads=leads)
-
-
-def _sides(experiment: str) -> str:
+def _sides(experiment: str, one_by_one: str) -> str:
     return f"""
-SELECT experiments.experiment_id, signal.symbol, signal.timeframe, policy.execution_mode AS mode,
-       experiments.policy_version, experiments.created_at, experiments.variant, experiments.split_percentage AS share,
-       policy.executed_engine, {_side_columns("a", "A")} {_side_columns("b", "B")}
-       real_left.pnl AS real_pnl, real_left.exit_time AS real_at
-  FROM experiments
-  JOIN signals AS signal ON signal.signal_id = experiments.signal_id
-  JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
-  LEFT JOIN exit_syncs AS sync ON sync.experiment_id = experiments.experiment_id
-  {_SIDE.format(x="a", engine="A")} {_SIDE.format(x="b", engine="B")}
-  LEFT JOIN real_trades ON real_trades.experiment_id = experiments.experiment_id AND real_trades.authorised
-  LEFT JOIN real_trade_outcomes AS real_left ON real_left.trade_id = real_trades.trade_id
- WHERE experiments.experiment_id {experiment}
-"""  # noqa: S608 - constants
+        SELECT experiments.experiment_id, signal.symbol, signal.timeframe, policy.execution_mode AS mode,
+               experiments.policy_version, experiments.created_at, experiments.variant,
+               experiments.split_percentage AS share, policy.executed_engine,
+               a.action AS a_action, b.action AS b_action, a.at AS a_at, b.at AS b_at, a.pnl AS a_pnl, b.pnl AS b_pnl,
+               a.capital AS a_capital, b.capital AS b_capital, a.own_pnl AS own_a_pnl, b.own_pnl AS own_b_pnl,
+               a.own_at AS own_a_at, b.own_at AS own_b_at, real_left.pnl AS real_pnl, real_left.exit_time AS real_at,
+               CASE WHEN 'void' IN (a.state, b.state) THEN 'VOID' WHEN 'no_answer' IN (a.state, b.state) THEN 'NO_ANSWER'
+                    WHEN 'open' IN (a.state, b.state) THEN 'OPEN' ELSE 'COMPLETE' END AS state,
+               CASE policy.executed_engine WHEN 'A' THEN a.at WHEN 'B' THEN b.at END AS twin_at
+          FROM experiments
+          JOIN signals AS signal ON signal.signal_id = experiments.signal_id
+          JOIN execution_policies AS policy ON policy.experiment_id = experiments.experiment_id
+          LEFT JOIN exit_syncs AS sync ON sync.experiment_id = experiments.experiment_id
+          JOIN LATERAL ({_SIDE} AND asked.engine = 'A' {one_by_one}) AS a ON true
+          JOIN LATERAL ({_SIDE} AND asked.engine = 'B' {one_by_one}) AS b ON true
+          LEFT JOIN real_trades ON real_trades.experiment_id = experiments.experiment_id AND real_trades.authorised
+          LEFT JOIN real_trade_outcomes AS real_left ON real_left.trade_id = real_trades.trade_id
+         WHERE experiments.experiment_id {experiment} {one_by_one}
+    """
 
 
-def _judged(experiment: str) -> str:
-    return f"""
-SELECT *,
-       CASE WHEN 'void' IN (a_state, b_state) THEN 'VOID' WHEN 'no_answer' IN (a_state, b_state) THEN 'NO_ANSWER'
-            WHEN 'open' IN (a_state, b_state) THEN 'OPEN' ELSE 'COMPLETE' END AS state,
-       CASE executed_engine WHEN 'A' THEN a_at WHEN 'B' THEN b_at END AS twin_at
-  FROM ({_sides(experiment)}) AS sides
-"""  # noqa: S608 - constants
-
-
-def fresh(experiment: str = "IS NOT NULL") -> str:
+def fresh(experiment: str = "") -> str:
     """Return the query for pairs as the facts have them now, with the columns of ``KEPT``.
 
-    :param experiment: the condition on ``experiment_id``.
+    :param experiment: the one experiment, an expression; empty for all of them. OFFSET 0 keeps it a look-up in each
+        table, whatever the planner guesses about how many pairs have changed, and costs it no time to find that out.
     """
+    condition, one_by_one = (f"= {experiment}", "OFFSET 0") if experiment else ("IS NOT NULL", "")
     return f"""
         SELECT experiment_id, symbol, timeframe, mode, policy_version, created_at, variant, share, executed_engine, state,
                a_action, b_action, CASE WHEN state = 'COMPLETE' THEN greatest(a_at, b_at) END AS completed_at,
@@ -104,8 +85,8 @@ def fresh(experiment: str = "IS NOT NULL") -> str:
                own_a_pnl, own_b_pnl,
                CASE WHEN real_at IS NOT NULL AND twin_at IS NOT NULL THEN greatest(real_at, twin_at) END AS executed_at,
                real_pnl
-          FROM ({_judged(experiment)}) AS judged
-    """  # noqa: S608 - constants
+          FROM ({_sides(condition, one_by_one)}) AS sides
+    """
 
 
 # Pairs as they were counted; a filter names the columns of the slice.
@@ -131,20 +112,19 @@ COLUMNS = (
 KEPT = f"""
 SELECT experiment_id, symbol, timeframe, mode, policy_version, {", ".join(COLUMNS)}
   FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
-"""  # noqa: S608 - constants
+"""
 CHANGED = "changed AS MATERIALIZED (SELECT DISTINCT experiment_id FROM changed_pairs)"
-# What the counted sums lack: minus what was counted for a changed pair, plus what it is now. OFFSET 0 keeps it a look-up
-# per changed pair, whatever the planner guesses about how many there are.
+# What the counted sums lack: minus what was counted for a changed pair, plus what it is now.
 MOVED = f"""
 moved AS MATERIALIZED (
     SELECT -1 AS times, kept.* FROM changed CROSS JOIN LATERAL (
         {KEPT} WHERE pairs.experiment_id = changed.experiment_id OFFSET 0) AS kept
     UNION ALL
-    SELECT 1, fresh.* FROM changed CROSS JOIN LATERAL ({fresh("= changed.experiment_id OFFSET 0")}) AS fresh
+    SELECT 1, fresh.* FROM changed CROSS JOIN LATERAL ({fresh("changed.experiment_id")}) AS fresh
 )
 """
 
-NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"  # noqa: S608 - constants
+NOTHING_MOVED = f"moved AS (SELECT 1 AS times, kept.* FROM ({KEPT}) AS kept WHERE false)"
 
 PAIR_SUMS = (
     "pairs",
@@ -199,7 +179,7 @@ def differences(pairs: str, basis: str) -> str:
                        CASE WHEN {y}_action = 'PASS' THEN 0 ELSE round({second} / {y}_capital, 12) END AS second_r
                   FROM {pairs} AS pairs
                  WHERE {complete}) AS complete
-    """  # noqa: S608 - constants
+    """
 
 
 SUM_OF_PAIRS = """

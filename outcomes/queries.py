@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -112,18 +111,18 @@ def incomplete_pairs(filters: ReportFilters) -> IncompletePairs:
 
     An open one is counted however old it is: ``since`` does not hide it.
     """
-    conditions = _conditions(filters)
-    ((number, oldest),) = _fetch(
+    conditions = conditions_of(filters)
+    ((number, oldest),) = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()}
+        WITH {pair_sql.CHANGED}, {moved()}
         SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
           FROM (SELECT created_at FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
                  WHERE state = 'OPEN' AND experiment_id NOT IN (SELECT experiment_id FROM changed) AND {conditions}
                 UNION ALL
                 SELECT created_at FROM moved WHERE times = 1 AND state = 'OPEN' AND {conditions}) AS open
          WHERE %(until)s::timestamptz IS NULL OR created_at <= %(until)s
-        """,  # noqa: S608 - constants
-        _values(filters),
+        """,
+        values_of(filters),
     )
     days = _experiment_days(filters)
     return IncompletePairs(
@@ -169,18 +168,18 @@ def _trade_lines(
     if not filters.is_of_everything:
         columns = "closed.*, signal.symbol, signal.timeframe, policy.execution_mode AS mode, experiments.policy_version"
         closed = (
-            f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"  # noqa: S608 - constants
-            f" WHERE {_conditions(filters)}"
+            f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"
+            f" WHERE {conditions_of(filters)}"
         )
     days = _WHOLE_DAYS if with_kept else "false"
-    rows = _fetch(
+    rows = fetch(
         _TRADES.format(
             days=days,
-            kept=_KEPT_TRADES.format(slices=_slices(filters), days=days),
+            kept=_KEPT_TRADES.format(slices=_trade_slices(filters), days=days),
             live=trade_sql.summed(closed, by="engine, kind, day"),
             sums=", ".join(trade_sql.SUMS),
         ),
-        {**_values(filters), **period.values()},
+        {**values_of(filters), **period.values()},
     )
     found = defaultdict(list)
     for engine, kind, *line in rows:
@@ -188,31 +187,31 @@ def _trade_lines(
     return found
 
 
-def _trade_line(
-    day: date, parts: int, trades: int, wins: int, losses: int, total: Decimal, squares: Decimal, cubes: Decimal,
-    fourths: Decimal, gross_profit: Decimal, gross_loss: Decimal, downside_squares: Decimal, lowest: Decimal,
-    highest: Decimal, peak: Decimal, trough: Decimal, drawdown: Decimal,
-) -> _TradeLine:  # fmt: skip
-    sums = TradeSums(
-        trades, wins, losses, squares, cubes, fourths, gross_profit, gross_loss, downside_squares, lowest, highest
+def _trade_line(day: date, parts: int, *sums: Any) -> _TradeLine:
+    """Return a line of ``_TRADES``: how many slices it was put together from, then the sums in the order of their table."""
+    trades, wins, losses, total, *powers_and_ends, peak, trough, drawdown = sums
+    return _TradeLine(
+        day,
+        is_exact=parts == 1,
+        bounds_of_curve=Curve(total, peak, trough, drawdown),
+        without_curve=TradeSums(trades, wins, losses, *powers_and_ends),
     )
-    return _TradeLine(day, parts == 1, Curve(total, peak, trough, drawdown), sums)
 
 
 def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
     period = period_of(filters)
-    conditions = _conditions(filters)
+    conditions = conditions_of(filters)
     moment = pair_sql.moment_of(basis)
     within_a_day = f"""
         UNION ALL
         SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
          CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE {moment} >= stretch.starts AND {moment} <= stretch.ends OFFSET 0) AS kept
          WHERE {conditions}
-    """  # noqa: S608 - constants
+    """
     names = ", ".join(pair_sql.PAIR_SUMS)
-    rows = _fetch(
+    rows = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()},
+        WITH {pair_sql.CHANGED}, {moved()},
              single AS (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""})
         SELECT day, {", ".join(f"sum({name})" for name in pair_sql.PAIR_SUMS)}
           FROM (SELECT day, {names} FROM daily_pairs JOIN report_slices AS slice ON slice.id = daily_pairs.slice_id
@@ -221,8 +220,8 @@ def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
                 SELECT day, {pair_sql.SUM_OF_PAIRS} FROM ({pair_sql.differences("single", basis)}) AS complete
                  WHERE {_WITHIN} GROUP BY day) AS parts
          GROUP BY day HAVING sum(pairs) > 0 ORDER BY day
-        """,  # noqa: S608 - constants
-        {**_values(filters), **period.values()},
+        """,
+        {**values_of(filters), **period.values()},
     )
     return [DayOfPairs(*row) for row in rows]
 
@@ -238,18 +237,18 @@ class _ExperimentDay:
 
 def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
     period = period_of(filters)
-    conditions = _conditions(filters)
+    conditions = conditions_of(filters)
     within_a_day = f"""
         UNION ALL
         SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
          CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE pairs.created_at >= stretch.starts AND pairs.created_at <= stretch.ends
                              OFFSET 0) AS kept
          WHERE {conditions}
-    """  # noqa: S608 - constants
+    """
     names = ", ".join(pair_sql.EXPERIMENT_SUMS)
-    rows = _fetch(
+    rows = fetch(
         f"""
-        WITH {pair_sql.CHANGED}, {_moved()},
+        WITH {pair_sql.CHANGED}, {moved()},
              single AS (SELECT *, created_at AS at FROM
                         (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""}) AS either)
         SELECT day, share, {", ".join(f"sum({name})::int" for name in pair_sql.EXPERIMENT_SUMS)}
@@ -260,37 +259,51 @@ def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
                 SELECT (at AT TIME ZONE 'UTC')::date, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM single
                  WHERE {_WITHIN} GROUP BY 1, 2) AS parts
          GROUP BY day, share ORDER BY day, share
-        """,  # noqa: S608 - constants
-        {**_values(filters), **period.values()},
+        """,
+        {**values_of(filters), **period.values()},
     )
-    return [_ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows]
+    return [
+        _ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows
+    ]
 
 
-def _moved() -> str:
+def moved() -> str:
     """Return the part of a query with what is noted and not counted yet: as a rule nothing, which costs nothing to plan."""
-    ((is_any,),) = _fetch("SELECT EXISTS (SELECT FROM changed_pairs)", {})
+    ((is_any,),) = fetch("SELECT EXISTS (SELECT FROM changed_pairs)", {})
     return pair_sql.MOVED if is_any else pair_sql.NOTHING_MOVED
 
 
-def _conditions(filters: ReportFilters) -> str:
+def conditions_of(filters: ReportFilters) -> str:
     """Return the conditions of the filters on the columns of a slice."""
-    wanted = {
+    return " AND ".join(f"{name} = %({name})s" for name, value in _wanted(filters).items() if value) or "true"
+
+
+def _slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of pairs: the whole where nothing restricts, else every slice that the filters leave."""
+    if filters.is_of_everything:
+        return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
+    return f"'' NOT IN (symbol, timeframe, mode, policy_version) AND {conditions_of(filters)}"
+
+
+def _trade_slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of trades: one slice as long as no two filters are combined."""
+    wanted = _wanted(filters)
+    if sum(value is not None for value in wanted.values()) > 1:
+        return _slices(filters)
+    return " AND ".join(f"{name} = %({name})s" if value else f"{name} = ''" for name, value in wanted.items())
+
+
+def _wanted(filters: ReportFilters) -> dict[str, str | None]:
+    """Return the filters by the column of a slice; None does not restrict."""
+    return {
         "symbol": filters.symbol,
         "timeframe": filters.timeframe,
         "mode": filters.mode,
         "policy_version": filters.policy_version,
     }
-    return " AND ".join(f"{name} = %({name})s" for name, value in wanted.items() if value) or "true"
 
 
-def _slices(filters: ReportFilters) -> str:
-    """Return the condition on kept sums: the whole where nothing restricts, else every slice that the filters leave."""
-    if filters.is_of_everything:
-        return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
-    return f"symbol <> '' AND {_conditions(filters)}"
-
-
-def _values(filters: ReportFilters) -> dict[str, Any]:
+def values_of(filters: ReportFilters) -> dict[str, Any]:
     return {
         "since": filters.since,
         "until": filters.until,
@@ -301,7 +314,7 @@ def _values(filters: ReportFilters) -> dict[str, Any]:
     }
 
 
-def _fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall())

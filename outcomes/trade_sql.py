@@ -46,7 +46,7 @@ def closed(stretches: str = "") -> str:
         else "{table} AS outcome"
     )
     return (
-        f"SELECT 'real' AS kind, {columns} FROM {among.format(table='real_trade_outcomes')}"  # noqa: S608 - constants
+        f"SELECT 'real' AS kind, {columns} FROM {among.format(table='real_trade_outcomes')}"
         f" UNION ALL SELECT lower(trade.purpose), {columns} FROM {among.format(table='shadow_trade_outcomes')}"
         " JOIN shadow_trades AS trade USING (trade_id)"
     )
@@ -77,23 +77,28 @@ def summed(rows: str, *, by: str) -> str:
           FROM (SELECT *, greatest(0, max(level) OVER so_far) - level AS fall
                   FROM (SELECT *, sum(pnl) OVER so_far AS level FROM ({rows}) AS rows {window}) AS curve {window}) AS falls
          GROUP BY {by}
-    """  # noqa: S608 - constants
+    """
+
+
+# A trade's own slice, the slices that one filter alone chooses, and the whole: their curves are kept as they are. Where
+# several filters are combined, slices are put together, and trades are looked at where that is not exact (``curves``).
+PARTS = """
+    (signal.symbol, signal.timeframe, policy.execution_mode, experiments.policy_version),
+    (signal.symbol, '', '', ''), ('', signal.timeframe, '', ''), ('', '', policy.execution_mode, ''),
+    ('', '', '', experiments.policy_version), ('', '', '', '')
+"""
 
 
 def by_slice(stretches: str = "") -> str:
-    """Return the query for the rows of ``daily_trades``: each closed trade counts in its own slice and in the whole."""
+    """Return the query for the rows of ``daily_trades``: each closed trade counts in every slice that it is part of."""
     rows = f"""
-        WITH closed AS ({closed(stretches)})
         SELECT slice.id AS slice_id, closed.engine, closed.kind, closed.day, closed.pnl, closed.exit_time, closed.outcome_id
-          FROM closed {PLACED}
+          FROM ({closed(stretches)}) AS closed {PLACED}
+         CROSS JOIN LATERAL (VALUES {PARTS}) AS part (symbol, timeframe, mode, policy_version)
           JOIN report_slices AS slice
-            ON slice.symbol = signal.symbol AND slice.timeframe = signal.timeframe
-               AND slice.mode = policy.execution_mode AND slice.policy_version = experiments.policy_version
-        UNION ALL
-        SELECT (SELECT id FROM report_slices WHERE symbol = '' AND timeframe = '' AND mode = '' AND policy_version = ''),
-               engine, kind, day, pnl, exit_time, outcome_id
-          FROM closed
-    """  # noqa: S608 - constants
+            ON slice.symbol = part.symbol AND slice.timeframe = part.timeframe AND slice.mode = part.mode
+               AND slice.policy_version = part.policy_version
+    """
     return summed(rows, by="slice_id, engine, kind, day")
 
 

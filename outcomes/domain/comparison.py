@@ -36,6 +36,11 @@ class Moment:
     p_value: float | None
     enough: bool
 
+    @property
+    def clear(self) -> bool:
+        """Whether there was enough for a verdict, and the interval excluded 0."""
+        return self.enough and self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -143,12 +148,8 @@ def _clear(moments: Sequence[Moment]) -> tuple[date | None, date | None]:
     """Return the first day on which the interval excluded 0, and the day since which it has done so to this day."""
     first = since = None
     for moment in moments:
-        clear = moment.enough and moment.low is not None and moment.high is not None
-        clear = clear and not moment.low <= 0 <= moment.high  # type: ignore[operator]
-        if not clear:
-            since = None
-            continue
-        first, since = first or moment.day, since or moment.day
+        since = (since or moment.day) if moment.clear else None
+        first = first or since
     return first, since
 
 

@@ -5,11 +5,13 @@ which under no difference exceeds 1/alpha at any time with probability alpha at 
 variance estimated: Lindon, Ham, Tingley & Bojinov 2022). The observations are sums of clusters: days or weeks.
 """
 
+from functools import cache
 from math import log, sqrt
 
 
+@cache
 def mixture_scale(*, alpha: float, horizon: int) -> float:
-    """Return rho² that makes the interval tightest near ``horizon`` clusters (Waudby-Smith et al. 2021, appendix B.2)."""
+    """Return rho² that makes the interval tightest near ``horizon`` clusters (Waudby-Smith et al. 2021)."""
     return (-2 * log(alpha) + log(1 - 2 * log(alpha))) / horizon
 
 

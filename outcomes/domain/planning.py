@@ -13,7 +13,7 @@ MOST_CLUSTERS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What is missing, in clusters (days or weeks) and in complete pairs.
+    """What is missing, in clusters (days or weeks on which a pair completes) and in complete pairs.
 
     ``..._for_a_verdict``: before any verdict is given. ``..._for_the_difference``: before a true difference of
     ``smallest_difference`` is seen with probability ``power``; None while the spread is not known, or when no lifetime

@@ -55,7 +55,7 @@ COMPARISON_SOURCES = {
         "Any-time-valid confidence sequence, t-mixture, alpha 0.05: D̄ ± SE √(ν(w - 1)/(1 - w/R)), R = 1 + G ρ², ν = G - 1, "
         "w = (√R/α)^(2/(ν + 1)); M. Lindon, D. W. Ham, M. Tingley & I. Bojinov, arXiv 2210.08589, 2022. "
         "ρ² = (-2 ln α + ln(1 - 2 ln α))/n*, n* = 100 days (20 weeks): I. Waudby-Smith, D. Arbour, R. Sinha, E. H. Kennedy & "
-        "A. Ramdas, arXiv 2103.06476, 2021."
+        "A. Ramdas, arXiv 2103.06476, 2021 (Annals of Statistics 52, 2024)."
     ),
     "p_value": (
         "1 / the largest value of the same mixture's likelihood ratio at the ends of days, from the first day with a verdict: the "

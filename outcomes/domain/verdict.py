@@ -1,5 +1,6 @@
 """PURE: the headline of the comparison in one plain sentence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -76,7 +77,7 @@ def _projection(found: Estimate, missing: Needed, unit: str) -> str:
     if clusters == 0:
         return f" {difference[0].upper()}{difference[1:]} would probably have been seen by now."
     return (
-        f" At today's spread and pace, seeing {difference} ({missing.power:.0%} of the time) takes about "
+        f" At today's spread and pace, seeing {difference} ({_percent(missing.power)} of the time) takes about "
         f"{_count(clusters, f'more {found.series.cluster.noun}')} and {_count(pairs, 'more signal')}."
     )
 
@@ -85,12 +86,12 @@ def _figures(found: Estimate, unit: str) -> str:
     low, high = found.interval or (0.0, 0.0)
     return (
         f"per signal engine A earned {_amount(float(found.mean or 0))} {unit} compared with engine B on average; with "
-        f"{1 - found.series.alpha:.0%} confidence, however often one looks, the difference is between {_amount(low)} and "
+        f"{_percent(1 - found.series.alpha)} confidence, however often one looks, the difference is between {_amount(low)} and "
         f"{_amount(high)} {unit}"
     )
 
 
-_SENTENCES = {
+_SENTENCES: dict[VerdictCode, Callable[[Estimate, Needed, str], str]] = {
     VerdictCode.TOO_EARLY: _too_early,
     VerdictCode.A_BETTER: lambda found, _, unit: f"Engine A is better: {_figures(found, unit)}.",
     VerdictCode.B_BETTER: lambda found, _, unit: f"Engine B is better: {_figures(found, unit)}.",
@@ -103,6 +104,10 @@ _SENTENCES = {
 
 def _amount(value: float) -> str:
     return f"{value:+,.0f}" if abs(value) >= LARGEST_WITH_DECIMALS else f"{value:+.3g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _count(number: int, noun: str) -> str:

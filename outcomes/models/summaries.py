@@ -50,7 +50,7 @@ class DailyResult(models.Model):
 
 
 class ReportSlice(models.Model):
-    """What reports can be filtered by. All four empty: the whole, of which every experiment is a part as well."""
+    """What reports can be filtered by; an empty word stands for any. With all four empty it is the whole."""
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     symbol = models.CharField(max_length=64)
@@ -61,7 +61,9 @@ class ReportSlice(models.Model):
     class Meta:
         db_table = "report_slices"
         constraints: ClassVar[list[Any]] = [
-            models.UniqueConstraint(fields=["symbol", "timeframe", "mode", "policy_version"], name="one_slice_of_a_kind")
+            models.UniqueConstraint(
+                fields=["symbol", "timeframe", "mode", "policy_version"], name="one_slice_of_a_kind"
+            )
         ]
 
     def __str__(self) -> str:
@@ -97,7 +99,9 @@ class DailyTrades(models.Model):
         verbose_name_plural = "daily trades"
         constraints: ClassVar[list[Any]] = [
             # in this order it serves the reports: the days of a slice
-            models.UniqueConstraint(fields=["slice", "day", "engine", "kind"], name="one_sum_per_slice_day_engine_and_kind"),
+            models.UniqueConstraint(
+                fields=["slice", "day", "engine", "kind"], name="one_sum_per_slice_day_engine_and_kind"
+            ),
             one_of("daily_trades_engine_is_known", "engine", Engine),
         ]
         indexes: ClassVar[list[Any]] = [
@@ -150,9 +154,13 @@ class Pair(models.Model):
             # the three serve reports that begin or end within a day, and lists of pairs in the order of completion
             models.Index(fields=["completed_at", "experiment"], name="pairs_by_completion"),
             models.Index(
-                fields=["own_completed_at"], name="pairs_by_own_exits", condition=models.Q(own_completed_at__isnull=False)
+                fields=["own_completed_at"],
+                name="pairs_by_own_exits",
+                condition=models.Q(own_completed_at__isnull=False),
             ),
-            models.Index(fields=["executed_at"], name="pairs_by_execution", condition=models.Q(executed_at__isnull=False)),
+            models.Index(
+                fields=["executed_at"], name="pairs_by_execution", condition=models.Q(executed_at__isnull=False)
+            ),
             models.Index(fields=["created_at"], name="pairs_by_creation"),
             # serves the age of the oldest open pair
             models.Index(fields=["created_at"], name="pairs_open", condition=models.Q(state="OPEN")),

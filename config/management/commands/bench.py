@@ -3,12 +3,13 @@
 import logging
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
 from config.bench.batches import measure_batches
+from config.bench.report_speed import measure_reports
 from config.bench.wakeup import measure_wake_up
 from orchestrator.revisions import current_revision
 from webhooks import notifications
@@ -17,19 +18,47 @@ BATCH_SIZES = (1, 10, 100, 500)
 
 
 class Command(BaseCommand):
-    help = "Measure the worker's transaction and its wake-up, each as a ratio to bare SQL in the same run."
+    help = (
+        "Measure the worker's transaction, its wake-up and the reports, each as a ratio to what else could do the same."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--outcomes",
+            type=int,
+            nargs="+",
+            default=[100_000],
+            help="sizes for the reports, such as 100000 1000000 5000000",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger().setLevel(logging.ERROR)
         original = str(connection.settings_dict["NAME"])
         connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
         try:
+            self._print_reports(options["outcomes"])
             current_revision()
             self._print_batches()
             self._print_wake_up()
         finally:
             notifications.stop()
             connection.creation.destroy_test_db(original, verbosity=0)
+
+    def _print_reports(self, sizes: list[int]) -> None:
+        table = Table(title="Both reports beside pandas and empyrical with every outcome: milliseconds")
+        for heading in ("outcomes", "days", "performance", "comparison", "both with Python", "pandas", "ratio"):
+            table.add_column(heading, justify="right")
+        for figure in measure_reports(sizes, tell=self.stderr.write):
+            table.add_row(
+                f"{figure.outcomes:,}",
+                f"{figure.days:,}",
+                f"{figure.performance:,.0f}",
+                f"{figure.comparison:,.0f}",
+                f"{figure.whole:,.0f}",
+                f"{figure.all_rows:,.0f}",
+                f"{figure.ratio:,.1f}",
+            )
+        Console().print(table)
 
     def _print_batches(self) -> None:
         table = Table(title="Context, experiment, policy and both engine calls: signals per second")
