@@ -73,6 +73,12 @@ GROUPS = (
             ("Engine events", "inbox", "orchestrator_engineevent_changelist", "orchestrator.view_engineevent"),
             ("Engine health", "favorite", "orchestrator_enginehealth_changelist", "orchestrator.view_enginehealth"),
             ("Engine proofs", "verified", "orchestrator_engineproof_changelist", "orchestrator.view_engineproof"),
+            (
+                "Repeated questions",
+                "repeat",
+                "orchestrator_repeatedquestion_changelist",
+                "orchestrator.view_repeatedquestion",
+            ),
             ("Workers", "engineering", "orchestrator_workerheartbeat_changelist", "orchestrator.view_workerheartbeat"),
         ),
     ),

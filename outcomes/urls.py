@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/v1/experiments/", api.ExperimentList.as_view(), name="experiments"),
     path("api/v1/experiments/<uuid:id>/", api.ExperimentDetail.as_view(), name="experiment"),
     path("api/v1/experiments/<uuid:id>/trace/", api.Trace.as_view(), name="trace"),
+    path("api/v1/experiments/<uuid:id>/certificate/", api.Certificate.as_view(), name="certificate"),
     path("api/v1/trades/", api.TradeList.as_view(), name="trades"),
     path("api/v1/trades/<uuid:id>/", api.TradeDetail.as_view(), name="trade"),
     path("api/v1/outcomes/", api.OutcomeList.as_view(), name="outcomes"),

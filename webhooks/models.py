@@ -179,6 +179,8 @@ class Signal(models.Model):
                 condition=Q(processed=False, parked_at__isnull=True),
                 name="signals_claimable",
             ),
+            # Serves the watch for alerts that never arrived: what a source sent last, and in the same hours of earlier weeks.
+            models.Index(fields=["source", "-received_at"], name="signals_by_source"),
             # Serves services._redelivery_of(): the same body again, among alerts that carry no time of their own.
             models.Index(
                 MD5("raw_body"),
@@ -242,6 +244,10 @@ class RejectedAlert(models.Model):
         db_table = "rejected_alerts"
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(code=""), name="rejected_alert_has_a_reason"),
+        ]
+        indexes: ClassVar = [
+            # Serves the watch for alerts that never arrived, as signals_by_source does.
+            models.Index(fields=["source", "-received_at"], name="rejected_alerts_by_source"),
         ]
         triggers: ClassVar = [
             pgtrigger.ReadOnly(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
+from orchestrator.alert_watch import AlertWatch
 from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.notifications import Notifier
@@ -39,7 +40,13 @@ class Command(BaseCommand):
             worker = Worker(
                 options,
                 steps=(apply_exits, price_followers),
-                sweeps=(settle_late_followers, report_expired_trades, count_changes, notifier.send_notifications),
+                sweeps=(
+                    settle_late_followers,
+                    report_expired_trades,
+                    AlertWatch().watch_alerts,
+                    count_changes,
+                    notifier.send_notifications,
+                ),
             )
             before = [(number, signal.signal(number, lambda *_: worker.stop())) for number in STOPPING]
             try:
