@@ -9,7 +9,8 @@ from django.urls import NoReverseMatch, reverse
 from orchestrator.domain.vocabulary import AppMode
 from orchestrator.revisions import current_revision
 
-# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported.
+# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported;
+# a slash before a name says that it is not one of the admin's own.
 GROUPS = (
     (
         "",
@@ -22,6 +23,7 @@ GROUPS = (
     (
         "Comparison",
         (
+            ("Comparison", "compare_arrows", "/comparison", "outcomes.view_dailyresult"),
             ("Experiments", "science", "orchestrator_experiment_changelist", "orchestrator.view_experiment"),
             (
                 "Real outcomes",
@@ -137,6 +139,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _address(page: str) -> str:
     try:
-        return reverse(f"admin:{page}")
+        return reverse(page[1:] if page.startswith("/") else f"admin:{page}")
     except NoReverseMatch:  # a table that is not in the admin
         return ""

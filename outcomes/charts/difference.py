@@ -1,0 +1,116 @@
+"""PURE: the mean difference over time with its band, the zero line and the days on which it is too early for a verdict."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from outcomes.charts.scales import Axis, Days, axis, days
+from outcomes.charts.shapes import MOST_POINTS, Chart, Mark, Shape, Zone, band, level, line, some_of, table
+from outcomes.domain.comparison import Moment
+
+TITLE = "Mean difference over time"
+
+
+def difference_chart(moments: Sequence[Moment], *, unit: str) -> Chart:
+    """Return the chart of the comparison as it stood after each cluster (in order); above 0 is in favour of A."""
+    if not moments:
+        return Chart(TITLE, f"No pair with a result in {unit} is complete in this choice.")
+    across = days(moments[0].day, moments[-1].day)
+    drawn = _drawn(moments)
+    up = axis(_worth_showing(moments))
+    now = moments[-1]
+    return Chart(
+        TITLE,
+        _told(now, moments, unit),
+        across="day (UTC)",
+        up=f"{unit} per signal, A minus B",
+        x_ticks=across.ticks,
+        y_ticks=up.ticks,
+        zones=_zones(moments, across),
+        shapes=[
+            Shape(_band(drawn, across, up), "o-band"),
+            Shape(level(up.place(0)), "o-zero"),
+            Shape(_line([moment for moment in drawn if up.holds(moment.mean)], across, up), "o-stroke o-line"),
+        ],
+        ends=[Mark(100, 100 - up.place(now.mean), "mean", "o-words")],
+        marks=[
+            Mark(0, 0, "A earned more", "o-words-A o-corner-top"),
+            Mark(0, 100, "B earned more", "o-words-B o-corner-bottom"),
+        ],
+        table=table(
+            ["day", "pairs", "mean", "at least", "at most", "enough for a verdict"],
+            [
+                [
+                    moment.day.isoformat(),
+                    f"{moment.pairs:,}",
+                    f"{moment.mean:+.4f}",
+                    "unbounded" if moment.low is None else f"{moment.low:+.4f}",
+                    "unbounded" if moment.high is None else f"{moment.high:+.4f}",
+                    "yes" if moment.enough else "no",
+                ]
+                for moment in moments
+            ],
+        ),
+    )
+
+
+def _drawn(moments: Sequence[Moment]) -> list[Moment]:
+    """Return the moments that are drawn; the first that had enough is always one of them."""
+    some = some_of(moments, MOST_POINTS - 1)
+    first = next((moment for moment in moments if moment.enough), None)
+    if first is None or first in some:
+        return some
+    return sorted([*some, first], key=lambda moment: moment.clusters)
+
+
+def _worth_showing(moments: Sequence[Moment]) -> list[float]:
+    """Return what the axis must hold: 0, and means and bands since there is enough; before, the means and the newest band.
+
+    The first days' bands are many times as wide as what is to be read, and are cut off at the frame.
+    """
+    enough = [moment for moment in moments if moment.enough]
+    if not enough:
+        means = [moment.mean for moment in moments]
+        reach = 2 * max(map(abs, means)) or 1.0
+        ends = [end for end in (moments[-1].low, moments[-1].high) if end is not None and abs(end) <= 2 * reach]
+        return [0.0, *means, *ends]
+    ends = [end for moment in enough for end in (moment.low, moment.high) if end is not None]
+    return [0.0, *(moment.mean for moment in enough), *ends]
+
+
+def _band(moments: Sequence[Moment], across: Days, up: Axis) -> str:
+    """Return the band; where it is unbounded it reaches from end to end. One moment alone is drawn as a short stretch."""
+    places = [across.place(moment.day) for moment in moments]
+    upper = [100.0 if moment.high is None else up.place(moment.high) for moment in moments]
+    lower = [0.0 if moment.low is None else up.place(moment.low) for moment in moments]
+    if len(moments) == 1:
+        places, upper, lower = [places[0] - 2, places[0] + 2], upper * 2, lower * 2
+    return band(list(zip(places, upper, strict=True)), list(zip(places, lower, strict=True)))
+
+
+def _line(moments: Sequence[Moment], across: Days, up: Axis) -> str:
+    points = [(across.place(moment.day), up.place(moment.mean)) for moment in moments]
+    if len(points) == 1:
+        ((x, y),) = points
+        points = [(x - 2, y), (x + 2, y)]
+    return line(points)
+
+
+def _zones(moments: Sequence[Moment], across: Days) -> list[Zone]:
+    """Return the stretch on which it was too early, to the first moment with enough or to the right end."""
+    if moments[0].enough:
+        return []
+    end = next((across.place(now.day) for _, now in pairwise(moments) if now.enough), 100.0)
+    return [Zone(0, end, "too early")]
+
+
+def _told(now: Moment, moments: Sequence[Moment], unit: str) -> str:
+    known = (
+        f"with 95 % confidence it is between {now.low:+.3g} and {now.high:+.3g} {unit}"
+        if now.low is not None and now.high is not None
+        else "its interval is still unbounded"
+    )
+    early = "" if now.enough else ", too early for a verdict"
+    return (
+        f"After {now.pairs:,} pairs up to {now.day} the mean difference is {now.mean:+.3g} {unit} per signal; {known}{early}. "
+        f"The shaded band is the interval as it stood on each of {len(moments):,} days or weeks; it may be read on every one."
+    )
