@@ -17,7 +17,7 @@ from outcomes.charts.results import drawdown_charts, equity_charts
 from outcomes.comparison_csv import FILES, csv_of, file_name
 from outcomes.comparison_reading import Shown, choices, read_comparison
 from outcomes.comparison_trust import trust
-from outcomes.comparison_words import COLUMNS, bases, headline, method, performance_rows
+from outcomes.comparison_words import COLUMNS, bases, counted, headline, method, performance_rows
 from outcomes.filters import NAMES, read_filters
 
 MAY_READ = "outcomes.view_dailyresult"
@@ -97,10 +97,10 @@ def _content(found: Shown) -> dict[str, Any]:
         "bases": bases(report),
         "equity": equity_charts(found.curves),
         "drawdowns": drawdown_charts(found.curves),
-        "difference": difference_chart(found.moments, unit="R"),
+        "difference": difference_chart(found.moments, unit="R", cluster=found.series.cluster),
         "histogram": histogram(found.results_in_r),
         "scatter": scatter(found.results_in_r),
-        "newest": len(found.newest),
+        "newest": counted(len(found.newest), "complete pair"),
         "headings": [heading for heading, _ in COLUMNS.values()],
         "performance": performance_rows(found.performance),
         "trust": trust(found),

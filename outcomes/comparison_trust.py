@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.domain.agreement import ANOTHER_DECISION
 from orchestrator.domain.vocabulary import Engine
 from outcomes.comparison_reading import Shown
-from outcomes.comparison_words import between, counted, duration, percent, signed
+from outcomes.comparison_words import between, counted, duration, percent, probability, signed
 
 ROLES = (("shadow", "as shadow"), ("real", "to execute"))
 
@@ -45,7 +45,7 @@ def _assignment(found: Mapping[str, Any]) -> Ground:
         share, expected = found["variant_a"] / left_to_chance, found["expected_a"] / left_to_chance
         sentences.append(
             f"A's share is {percent(share)} of {left_to_chance:,}, its policies give it {percent(expected)}; any-time p-value "
-            f"{found['p_value']:.3f}."
+            f"{probability(found['p_value'])}."
         )
     return Ground("Assignment", found["code"], tuple(sentences))
 
@@ -83,17 +83,25 @@ def _passes(found: Mapping[str, Any], engines: Mapping[str, Any]) -> Ground:
 
 
 def _execution(found: Mapping[str, Any]) -> Ground:
-    costs = [
-        f"Engine {engine}: {signed(cost['mean'], 3)} R per order, 95 % {between(cost['interval'], 3)} "
-        f"({counted(cost['pairs'], 'order')}); in currency {signed(found['engines'][engine]['currency']['mean'], 2)}."
-        for engine in (engine.value for engine in Engine)
-        if (cost := found["engines"][engine]["R"])["pairs"]
-    ]
+    costs = [_cost(engine.value, found["engines"][engine.value]) for engine in Engine]
+    told = [cost for cost in costs if cost]
     return Ground(
         "Slippage and execution",
         "",
-        (found["sentence"], *costs, *(("Real minus its own twin; below 0 is a cost.",) if costs else ())),
+        (found["sentence"], *told, *(("Real minus its own twin; below 0 is a cost.",) if told else ())),
     )
+
+
+def _cost(engine: str, found: Mapping[str, Any]) -> str:
+    in_r, in_currency = found["R"], found["currency"]
+    if not in_currency["pairs"]:
+        return ""
+    orders = counted(in_currency["pairs"], "order")
+    told = f"Engine {engine}, {orders}: {signed(in_currency['mean'], 2)} in currency"
+    if not in_r["pairs"]:
+        return f"{told}; without capital at risk no result in R."
+    known = f"95 % {between(in_r['interval'], 3)}" if in_r["interval"] else in_r["reason"].rstrip(".").lower()
+    return f"{told}, {signed(in_r['mean'], 3)} R ({known})."
 
 
 def _calibration(found: Mapping[str, Any]) -> Ground:
@@ -132,7 +140,7 @@ def _wins(found: Mapping[str, Any]) -> Ground:
         "Wins more often",
         "",
         (
-            f"{who}: only A made money in {counted(only_a, 'pair')}, only B in {only_b:,}; any-time p-value {found['p_value']:.3f}.",
+            f"{who}: only A made money in {counted(only_a, 'pair')}, only B in {only_b:,}; any-time p-value {probability(found['p_value'])}.",
             found["note"],
         ),
     )

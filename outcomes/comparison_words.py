@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from outcomes.charts.shapes import with_minus
 from outcomes.domain.verdict import VerdictCode
 
 NONE = "-"
+SMALLEST_SHOWN = 0.001
 HEADLINES = {
     VerdictCode.TOO_EARLY: "Too early to say which engine is better.",
     VerdictCode.A_BETTER: "Engine A is better.",
@@ -54,7 +56,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "code": verdict["code"],
         "sentence": HEADLINES[VerdictCode(verdict["code"])],
-        "rest": rest[:1].upper() + rest[1:],
+        "rest": with_minus(rest[:1].upper() + rest[1:]),
         "missing": _missing(verdict, report["method"]["cluster"].lower()),
         "r": signed(in_r["mean"], 3),
         "r_interval": between(in_r["interval"], 3),
@@ -102,7 +104,7 @@ def signed(value: float | str | None, places: int) -> str:
     if value is None:
         return NONE
     text = f"{Decimal(value):+,.{places}f}"
-    return text.replace("-", "−") if any(digit in "123456789" for digit in text) else text[1:]
+    return with_minus(text) if any(digit in "123456789" for digit in text) else text[1:]
 
 
 def money(value: str | None) -> str:
@@ -111,6 +113,12 @@ def money(value: str | None) -> str:
 
 def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f} %"
+
+
+def probability(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.3f}" if value >= SMALLEST_SHOWN else f"below {SMALLEST_SHOWN}"
 
 
 def between(interval: Sequence[Any] | None, places: int) -> str:
@@ -153,7 +161,7 @@ def _basis(name: str, unit: str, found: Mapping[str, Any], places: int) -> Basis
         high=signed(high, places),
         pairs=f"{found['pairs']:,}",
         days=f"{found['days']:,}",
-        p_value=NONE if found["p_value"] is None else f"{found['p_value']:.3f}",
+        p_value=probability(found["p_value"]),
         why=found["reason"] or "",
     )
 

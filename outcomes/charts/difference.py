@@ -4,37 +4,54 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from outcomes.charts.scales import Axis, Days, axis, days
-from outcomes.charts.shapes import MOST_POINTS, Chart, Mark, Shape, Zone, band, level, line, some_of, table
+from outcomes.charts.shapes import (
+    MOST_POINTS,
+    Chart,
+    Mark,
+    Shape,
+    Zone,
+    band,
+    level,
+    line,
+    some_of,
+    table,
+    upright,
+    with_minus,
+)
 from outcomes.domain.comparison import Moment
+from outcomes.domain.series import Cluster
 
+ROOM_FOR_WORDS = 30.0  # percent of the width, so that it is enough on a phone
 TITLE = "Mean difference over time"
 
 
-def difference_chart(moments: Sequence[Moment], *, unit: str) -> Chart:
-    """Return the chart of the comparison as it stood after each cluster (in order); above 0 is in favour of A."""
+def difference_chart(moments: Sequence[Moment], *, unit: str, cluster: Cluster = Cluster.DAY) -> Chart:
+    """Return the chart of the comparison as it stood after each ``cluster`` (in order); above 0 is in favour of A."""
     if not moments:
         return Chart(TITLE, f"No pair with a result in {unit} is complete in this choice.")
     across = days(moments[0].day, moments[-1].day)
     drawn = _drawn(moments)
     up = axis(_worth_showing(moments))
+    zones = _zones(moments, across)
     now = moments[-1]
     return Chart(
         TITLE,
-        _told(now, moments, unit),
+        with_minus(_told(now, len(moments), unit, cluster)),
         across="day (UTC)",
         up=f"{unit} per signal, A minus B",
         x_ticks=across.ticks,
         y_ticks=up.ticks,
-        zones=_zones(moments, across),
+        zones=zones,
         shapes=[
             Shape(_band(drawn, across, up), "o-band"),
+            *(Shape(upright(zone.width), "o-edge") for zone in zones if zone.width < 100),  # noqa: PLR2004 - its right end
             Shape(level(up.place(0)), "o-zero"),
             Shape(_line([moment for moment in drawn if up.holds(moment.mean)], across, up), "o-stroke o-line"),
         ],
         ends=[Mark(100, 100 - up.place(now.mean), "mean", "o-words")],
         marks=[
-            Mark(0, 0, "A earned more", "o-words-A o-corner-top"),
-            Mark(0, 100, "B earned more", "o-words-B o-corner-bottom"),
+            Mark(100, 0, "A earned more", "o-words-A o-to-the-left"),
+            Mark(100, 100, "B earned more", "o-words-B o-corner-bottom o-to-the-left"),
         ],
         table=table(
             ["day", "pairs", "mean", "at least", "at most", "enough for a verdict"],
@@ -42,9 +59,9 @@ def difference_chart(moments: Sequence[Moment], *, unit: str) -> Chart:
                 [
                     moment.day.isoformat(),
                     f"{moment.pairs:,}",
-                    f"{moment.mean:+.4f}",
-                    "unbounded" if moment.low is None else f"{moment.low:+.4f}",
-                    "unbounded" if moment.high is None else f"{moment.high:+.4f}",
+                    _amount(moment.mean),
+                    _amount(moment.low),
+                    _amount(moment.high),
                     "yes" if moment.enough else "no",
                 ]
                 for moment in moments
@@ -100,17 +117,23 @@ def _zones(moments: Sequence[Moment], across: Days) -> list[Zone]:
     if moments[0].enough:
         return []
     end = next((across.place(now.day) for _, now in pairwise(moments) if now.enough), 100.0)
-    return [Zone(0, end, "too early")]
+    if end < ROOM_FOR_WORDS:
+        return [Zone(0, end, "← too early", end)]
+    return [Zone(0, end, "too early", 0)]
 
 
-def _told(now: Moment, moments: Sequence[Moment], unit: str) -> str:
+def _told(now: Moment, clusters: int, unit: str, cluster: Cluster) -> str:
     known = (
         f"with 95 % confidence it is between {now.low:+.3g} and {now.high:+.3g} {unit}"
         if now.low is not None and now.high is not None
         else "its interval is still unbounded"
     )
     early = "" if now.enough else ", too early for a verdict"
-    return (
-        f"After {now.pairs:,} pairs up to {now.day} the mean difference is {now.mean:+.3g} {unit} per signal; {known}{early}. "
-        f"The shaded band is the interval as it stood on each of {len(moments):,} days or weeks; it may be read on every one."
-    )
+    told = f"After {now.pairs:,} pairs up to {now.day} the mean difference is {now.mean:+.3g} {unit} per signal; {known}{early}."
+    if clusters == 1:
+        return told
+    return f"{told} The band is the interval as it stood after each of {clusters:,} {cluster.noun}s; it may be read after every one."
+
+
+def _amount(value: float | None) -> str:
+    return "unbounded" if value is None else with_minus(f"{value:+.4f}")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from math import floor
 
 from outcomes.charts.scales import Axis, axis, counts, round_step
-from outcomes.charts.shapes import Chart, Mark, Shape, Table, box, dots, level, line, table, upright
+from outcomes.charts.shapes import Chart, Mark, Shape, Table, box, dots, level, line, table, upright, with_minus
 
 HISTOGRAM, SCATTER = "Differences of single pairs", "A against B, pair by pair"
 MOST_BINS = 41
-CELLS = 60  # of the scatter, on each side
+CELLS = 100  # of the scatter, on each side
 BEYOND = 0.005  # the share at each end that does not decide how far the axis reaches
 LEAST_FOR_BEYOND = 200
 # A larger dot is more pairs: up to how many.
@@ -36,7 +36,8 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
     return Chart(
         HISTOGRAM,
         f"Of {len(pairs):,} pairs A earned more in {ahead:,}, B in {behind:,}, and {len(pairs) - ahead - behind:,} were level; "
-        f"their mean difference is {mean:+.3g} R. The first and the last bar hold everything beyond.",
+        + with_minus(f"their mean difference is {mean:+.3g} R (dashed). ")
+        + f"The middle bar is everything within {width / 2:g} R of 0, the first and the last hold everything beyond.",
         across="A minus B, in R",
         up="pairs",
         x_ticks=across.ticks,
@@ -53,8 +54,8 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
             Shape(upright(across.place(mean)), "o-stroke o-line o-dashed"),
         ],
         marks=[
-            Mark(0, 0, "B earned more", "o-words-B o-corner-top"),
-            Mark(100, 0, "A earned more", "o-words-A o-corner-top o-to-the-left"),
+            Mark(0, 0, "B earned more", "o-words-B"),
+            Mark(100, 0, "A earned more", "o-words-A o-to-the-left"),
         ],
         table=table(
             ["A minus B, in R", "pairs"],
@@ -86,7 +87,7 @@ def scatter(pairs: Sequence[Pair]) -> Chart:
             *(Shape(dots(_of_size(found, size)), f"o-dots {look}") for size, (_, look) in enumerate(SIZES)),
         ],
         marks=[
-            Mark(0, 0, "B earned more", "o-words-B o-corner-top"),
+            Mark(0, 0, "B earned more", "o-words-B"),
             Mark(100, 100, "A earned more", "o-words-A o-corner-bottom o-to-the-left"),
         ],
         table=_quarters(pairs),
@@ -110,7 +111,7 @@ def _bar(place: int, number: int, width: float, across: Axis, up: Axis) -> str:
 
 
 def _stretch(place: int, width: float, most: int) -> str:
-    low, high = f"{(place - 0.5) * width:+.3g}", f"{(place + 0.5) * width:+.3g}"
+    low, high = (with_minus(f"{end * width:+.3g}") for end in (place - 0.5, place + 0.5))
     if place == -most:
         return f"below {high}"
     return f"{low} and above" if place == most else f"{low} to {high}"

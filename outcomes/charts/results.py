@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from outcomes.charts.scales import A_DAY, Axis, Days, axis, days
-from outcomes.charts.shapes import Chart, Mark, Shape, Table, apart, level, some_of, steps, thinned
+from outcomes.charts.shapes import Chart, Mark, Shape, Table, apart, level, some_of, steps, thinned, with_minus
 from outcomes.domain.daily import EXACT, NOTHING, DayOfTrades
 
 ENGINES = ("A", "B")
@@ -49,9 +49,9 @@ def equity_charts(curves: Mapping[Key, Sequence[DayOfCurve]]) -> list[Chart]:
 
 
 def drawdown_charts(curves: Mapping[Key, Sequence[DayOfCurve]]) -> list[Chart]:
-    """Return two charts on the same axes, real and shadow: how far each engine was below its highest P&L."""
-    axes = _axes(curves, lambda day: day.fall)
-    return [_drawdown(curves, kind, axes) for kind in CURVES]
+    """Return four charts on the same axes, A and B, real and shadow: how far each was below its highest P&L so far."""
+    axes = _axes({key: curve for key, curve in curves.items() if key[1] in CURVES}, lambda day: day.fall)
+    return [_drawdown(curves, engine, kind, axes) for kind in CURVES for engine in ENGINES]
 
 
 def _curve(of_kind: Sequence[DayOfTrades]) -> list[DayOfCurve]:
@@ -80,7 +80,7 @@ def _equity(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, row: str, a
     drawn = [kind for kind in CURVES[row] if curves.get((engine, kind))]
     if axes is None or not drawn:
         return Chart(title, f"No {row} trade of engine {engine} is closed in this choice.")
-    told = [f"{_named(kind)} {_money(curves[engine, kind][-1].cumulated)}" for kind in drawn]
+    told = [f"{_named(kind)} {_gain(curves[engine, kind][-1].cumulated)}" for kind in drawn]
     return Chart(
         title,
         f"Engine {engine}, cumulated P&L at the end: {', '.join(told)}.",
@@ -108,36 +108,28 @@ def _equity(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, row: str, a
     )
 
 
-def _drawdown(curves: Mapping[Key, Sequence[DayOfCurve]], kind: str, axes: Axes | None) -> Chart:
-    title = f"Drawdown, {kind}"
-    drawn = [engine for engine in ENGINES if curves.get((engine, kind))]
-    if axes is None or not drawn:
-        return Chart(title, f"No {kind} trade is closed in this choice.")
-    deepest = [f"engine {engine} {_money(min(day.fall for day in curves[engine, kind]))}" for engine in drawn]
+def _drawdown(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, kind: str, axes: Axes | None) -> Chart:
+    title = f"Engine {engine}, {kind}"
+    curve = curves.get((engine, kind))
+    if axes is None or not curve:
+        return Chart(title, f"No {kind} trade of engine {engine} is closed in this choice.")
+    deepest = min(curve, key=lambda day: day.fall)
+    told = f"at most {_money(-deepest.fall)} below, on {deepest.day}" if deepest.fall else "never below"
+    path = steps(_walked([(day.day, float(day.fall)) for day in curve], axes))
     return Chart(
         title,
-        f"Largest fall below the highest P&L so far: {', '.join(deepest)}.",
+        f"Engine {engine}, {kind}, below its highest P&L so far: {told}.",
         across="day (UTC)",
         up="currency below the highest",
         x_ticks=axes.across.ticks,
         y_ticks=axes.up.ticks,
+        look="o-low",
         shapes=[
+            Shape(f"{path}V{10 * (100 - axes.up.place(0)):.1f}H0Z", f"o-fill-{engine} o-faint-fill"),
             Shape(level(axes.up.place(0)), "o-zero"),
-            *(
-                Shape(
-                    steps(_walked([(day.day, float(day.fall)) for day in curves[engine, kind]], axes)),
-                    f"o-stroke-{engine} o-line" + (" o-dashed" if engine == "B" else ""),
-                )
-                for engine in drawn
-            ),
+            Shape(path, f"o-stroke-{engine} o-line"),
         ],
-        ends=apart(
-            [
-                Mark(100, 100 - axes.up.place(float(curves[engine, kind][-1].fall)), f"{engine}", f"o-words-{engine}")
-                for engine in drawn
-            ]
-        ),
-        table=_table({f"engine {engine}": [(day.day, day.fall) for day in curves[engine, kind]] for engine in drawn}),
+        table=_table({"deepest that day": [(day.day, day.fall) for day in curve]}),
     )
 
 
@@ -155,7 +147,7 @@ def _table(columns: Mapping[str, Sequence[tuple[date, Decimal]]]) -> Table:
     rows = []
     for at in chosen:
         before = [[value for day, value in line if day <= at] for line in columns.values()]
-        rows.append([at.isoformat(), *(_money(values[-1]) if values else "-" for values in before)])
+        rows.append([at.isoformat(), *(_gain(values[-1]) if values else "-" for values in before)])
     return Table(["day", *columns], rows, is_whole=len(chosen) == len(moved))
 
 
@@ -163,5 +155,9 @@ def _named(kind: str) -> str:
     return "twin (the same orders under the rules of shadow trades)" if kind == "twin" else kind
 
 
+def _gain(value: Decimal) -> str:
+    return with_minus(f"{value:+,.2f}")
+
+
 def _money(value: Decimal) -> str:
-    return f"{value:+,.2f}"
+    return f"{value:,.2f}"

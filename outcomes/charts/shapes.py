@@ -3,6 +3,7 @@
 The square is stretched to whatever room there is, so that words keep their size on a phone; lines keep their width.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,6 +15,7 @@ MOST_POINTS = 500  # a line; more could not be seen
 LEAST_GAP = 9.0  # between two labels at the ends of lines, in percent of the height
 MOST_ROWS = 40  # of a chart's table
 
+A_MINUS = re.compile(r"(?<![\w-])-(?=[\d.])")
 Item = TypeVar("Item")
 Point = tuple[float, float]  # from the left and from the bottom, in percent
 
@@ -38,11 +40,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A stretch of the horizontal axis that means something, in percent from the left."""
+    """A stretch of the horizontal axis that means something, in percent from the left; its words begin at ``words_at``."""
 
     left: float
     width: float
     words: str
+    words_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,11 @@ def apart(ends: Sequence[Mark], gap: float = LEAST_GAP) -> list[Mark]:
         limit = 100.0 if place == len(tops) - 1 else tops[place + 1] - gap
         tops[place] = min(tops[place], limit) if beyond else tops[place]
     return [Mark(mark.left, top, mark.words, mark.look) for mark, top in zip(ordered, tops, strict=True)]
+
+
+def with_minus(text: str) -> str:
+    """Return a text in which negative numbers have a real minus; dates and words keep their hyphens."""
+    return A_MINUS.sub("−", text)
 
 
 def _at(x: float, y: float) -> str:
