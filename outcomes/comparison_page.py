@@ -14,10 +14,11 @@ from config.problems import Fault, Refused, shown
 from outcomes.charts.difference import difference_chart
 from outcomes.charts.pairs import histogram, scatter
 from outcomes.charts.results import drawdown_charts, equity_charts
+from outcomes.charts.shapes import counted
 from outcomes.comparison_csv import FILES, csv_of, file_name
 from outcomes.comparison_reading import Shown, choices, read_comparison
 from outcomes.comparison_trust import trust
-from outcomes.comparison_words import COLUMNS, bases, counted, headline, method, performance_rows
+from outcomes.comparison_words import COLUMNS, bases, headline, method, performance_rows
 from outcomes.filters import NAMES, read_filters
 
 MAY_READ = "outcomes.view_dailyresult"
@@ -29,7 +30,7 @@ LABELS = {
     "mode": "Execution mode",
     "policy_version": "Policy version",
 }
-HINTS = {"from": "2026-03-02", "to": "2026-03-31"}
+HINTS = {"from": "2026-03-02", "to": "2026-03-31", "symbol": "SPY", "timeframe": "15", "policy_version": "v1.0-r3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def comparison_page(request: HttpRequest) -> HttpResponse:
 
 def _figure(asked: list[str]) -> str:
     if len(asked) != 1 or asked[0] not in FILES:
-        raise Refused([Fault("csv", shown(" and ".join(asked)), " or ".join(FILES))])
+        raise Refused([Fault("csv", shown(" and ".join(asked)), f"no such figure; there are {', '.join(FILES)}")])
     return asked[0]
 
 

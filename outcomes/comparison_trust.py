@@ -6,8 +6,9 @@ from typing import Any
 
 from orchestrator.domain.agreement import ANOTHER_DECISION
 from orchestrator.domain.vocabulary import Engine
+from outcomes.charts.shapes import counted
 from outcomes.comparison_reading import Shown
-from outcomes.comparison_words import between, counted, duration, percent, probability, signed
+from outcomes.comparison_words import between, duration, percent, probability, signed
 
 ROLES = (("shadow", "as shadow"), ("real", "to execute"))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from outcomes.charts.shapes import with_minus
+from outcomes.charts.shapes import counted, with_minus
 from outcomes.domain.verdict import VerdictCode
 
 NONE = "-"
@@ -59,9 +59,9 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
         "rest": with_minus(rest[:1].upper() + rest[1:]),
         "missing": _missing(verdict, report["method"]["cluster"].lower()),
         "r": signed(in_r["mean"], 3),
-        "r_interval": between(in_r["interval"], 3),
+        "r_interval": _known(in_r, 3),
         "currency": money(in_currency["mean"]),
-        "currency_interval": between(in_currency["interval"], 2),
+        "currency_interval": _known(in_currency, 2),
     }
 
 
@@ -121,9 +121,7 @@ def probability(value: float | None) -> str:
     return f"{value:.3f}" if value >= SMALLEST_SHOWN else f"below {SMALLEST_SHOWN}"
 
 
-def between(interval: Sequence[Any] | None, places: int) -> str:
-    if interval is None:
-        return "unbounded"
+def between(interval: Sequence[Any], places: int) -> str:
     low, high = interval
     return f"{signed(low, places)} to {signed(high, places)}"
 
@@ -138,8 +136,9 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _known(found: Mapping[str, Any], places: int) -> str:
+    """Return how sure a difference is, or why that cannot be said."""
+    return f"95 %: {between(found['interval'], places)}" if found["interval"] else str(found["reason"])
 
 
 def _missing(verdict: Mapping[str, Any], noun: str) -> str:

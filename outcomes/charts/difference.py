@@ -1,7 +1,6 @@
 """PURE: the mean difference over time with its band, the zero line and the days on which it is too early for a verdict."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from outcomes.charts.scales import Axis, Days, axis, days
 from outcomes.charts.shapes import (
@@ -9,8 +8,10 @@ from outcomes.charts.shapes import (
     Chart,
     Mark,
     Shape,
-    Zone,
+    amount,
     band,
+    box,
+    counted,
     level,
     line,
     some_of,
@@ -22,6 +23,7 @@ from outcomes.domain.comparison import Moment
 from outcomes.domain.series import Cluster
 
 ROOM_FOR_WORDS = 30.0  # percent of the width, so that it is enough on a phone
+WHOLE = 100.0
 TITLE = "Mean difference over time"
 
 
@@ -32,36 +34,34 @@ def difference_chart(moments: Sequence[Moment], *, unit: str, cluster: Cluster =
     across = days(moments[0].day, moments[-1].day)
     drawn = _drawn(moments)
     up = axis(_worth_showing(moments))
-    zones = _zones(moments, across)
+    end = _end_of_early(moments, across)
+    early = Mark(0, "too early") if end >= ROOM_FOR_WORDS else Mark(end, "← too early") if end else None
     now = moments[-1]
     return Chart(
         TITLE,
-        with_minus(_told(now, len(moments), unit, cluster)),
+        _told(now, len(moments), unit, cluster),
         across="day (UTC)",
-        up=f"{unit} per signal, A minus B",
+        up=f"{unit} per signal, A minus B: above 0 A earned more, below 0 B",
         x_ticks=across.ticks,
         y_ticks=up.ticks,
-        zones=zones,
+        over=[early] if early else [],
         shapes=[
+            Shape(box(0, end, bottom=0, top=100), "o-zone"),
             Shape(_band(drawn, across, up), "o-band"),
-            *(Shape(upright(zone.width), "o-edge") for zone in zones if zone.width < 100),  # noqa: PLR2004 - its right end
+            Shape(upright(end) if 0 < end < WHOLE else "", "o-edge"),
             Shape(level(up.place(0)), "o-zero"),
             Shape(_line([moment for moment in drawn if up.holds(moment.mean)], across, up), "o-stroke o-line"),
         ],
-        ends=[Mark(100, 100 - up.place(now.mean), "mean", "o-words")],
-        marks=[
-            Mark(100, 0, "A earned more", "o-words-A o-to-the-left"),
-            Mark(100, 100, "B earned more", "o-words-B o-corner-bottom o-to-the-left"),
-        ],
+        ends=[Mark(100 - up.place(now.mean), "mean", "o-words")],
         table=table(
             ["day", "pairs", "mean", "at least", "at most", "enough for a verdict"],
             [
                 [
                     moment.day.isoformat(),
                     f"{moment.pairs:,}",
-                    _amount(moment.mean),
-                    _amount(moment.low),
-                    _amount(moment.high),
+                    _cell(moment.mean),
+                    _cell(moment.low),
+                    _cell(moment.high),
                     "yes" if moment.enough else "no",
                 ]
                 for moment in moments
@@ -112,28 +112,25 @@ def _line(moments: Sequence[Moment], across: Days, up: Axis) -> str:
     return line(points)
 
 
-def _zones(moments: Sequence[Moment], across: Days) -> list[Zone]:
-    """Return the stretch on which it was too early, to the first moment with enough or to the right end."""
+def _end_of_early(moments: Sequence[Moment], across: Days) -> float:
+    """Return up to where it was too early, in percent from the left."""
     if moments[0].enough:
-        return []
-    end = next((across.place(now.day) for _, now in pairwise(moments) if now.enough), 100.0)
-    if end < ROOM_FOR_WORDS:
-        return [Zone(0, end, "← too early", end)]
-    return [Zone(0, end, "too early", 0)]
+        return 0.0
+    return next((across.place(moment.day) for moment in moments if moment.enough), WHOLE)
 
 
 def _told(now: Moment, clusters: int, unit: str, cluster: Cluster) -> str:
     known = (
-        f"with 95 % confidence it is between {now.low:+.3g} and {now.high:+.3g} {unit}"
+        f"with 95 % confidence it is between {amount(now.low)} and {amount(now.high)} {unit}"
         if now.low is not None and now.high is not None
         else "its interval is still unbounded"
     )
     early = "" if now.enough else ", too early for a verdict"
-    told = f"After {now.pairs:,} pairs up to {now.day} the mean difference is {now.mean:+.3g} {unit} per signal; {known}{early}."
+    told = f"After {counted(now.pairs, 'pair')} up to {now.day} the mean difference is {amount(now.mean)} {unit} per signal; {known}{early}."
     if clusters == 1:
         return told
     return f"{told} The band is the interval as it stood after each of {clusters:,} {cluster.noun}s; it may be read after every one."
 
 
-def _amount(value: float | None) -> str:
+def _cell(value: float | None) -> str:
     return "unbounded" if value is None else with_minus(f"{value:+.4f}")

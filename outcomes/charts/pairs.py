@@ -5,7 +5,21 @@ from collections.abc import Sequence
 from math import floor
 
 from outcomes.charts.scales import Axis, axis, counts, round_step
-from outcomes.charts.shapes import Chart, Mark, Shape, Table, box, dots, level, line, table, upright, with_minus
+from outcomes.charts.shapes import (
+    Chart,
+    Mark,
+    Shape,
+    Table,
+    amount,
+    box,
+    counted,
+    dots,
+    level,
+    line,
+    table,
+    upright,
+    with_minus,
+)
 
 HISTOGRAM, SCATTER = "Differences of single pairs", "A against B, pair by pair"
 MOST_BINS = 41
@@ -35,8 +49,8 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
     mean = sum(differences) / len(differences)
     return Chart(
         HISTOGRAM,
-        f"Of {len(pairs):,} pairs A earned more in {ahead:,}, B in {behind:,}, and {len(pairs) - ahead - behind:,} were level; "
-        + with_minus(f"their mean difference is {mean:+.3g} R (dashed). ")
+        f"Of {counted(len(pairs), 'pair')} A earned more in {ahead:,}, B in {behind:,}, and {len(pairs) - ahead - behind:,} were level; "
+        + f"their mean difference is {amount(mean)} R (dashed). "
         + f"The middle bar is everything within {width / 2:g} R of 0, the first and the last hold everything beyond.",
         across="A minus B, in R",
         up="pairs",
@@ -53,10 +67,7 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
             ),
             Shape(upright(across.place(mean)), "o-stroke o-line o-dashed"),
         ],
-        marks=[
-            Mark(0, 0, "B earned more", "o-words-B"),
-            Mark(100, 0, "A earned more", "o-words-A o-to-the-left"),
-        ],
+        over=[Mark(0, "← B earned more", "o-words-B"), Mark(100, "A earned more →", "o-words-A o-to-the-left")],
         table=table(
             ["A minus B, in R", "pairs"],
             [[_stretch(place, width, most), f"{found[place]:,}"] for place in bins if found[place]],
@@ -73,8 +84,8 @@ def scatter(pairs: Sequence[Pair]) -> Chart:
     beyond = sum(not (both.holds(a) and both.holds(b)) for a, b in pairs)
     return Chart(
         SCATTER,
-        f"{len(pairs):,} pairs; below the diagonal A earned more, above it B. A larger dot is more pairs (1, to 5, to 20, over 20)."
-        + (f" {beyond:,} pairs lie beyond the frame and are drawn on it." if beyond else ""),
+        f"{counted(len(pairs), 'pair')}; below the diagonal A earned more, above it B. A larger dot is more pairs (1, to 5, to 20, over 20)."
+        + (f" {counted(beyond, 'pair')} beyond the frame, drawn on it." if beyond else ""),
         across="A, in R",
         up="B, in R",
         x_ticks=both.ticks,
@@ -86,10 +97,7 @@ def scatter(pairs: Sequence[Pair]) -> Chart:
             Shape(line([(0, 0), (100, 100)]), "o-diagonal"),
             *(Shape(dots(_of_size(found, size)), f"o-dots {look}") for size, (_, look) in enumerate(SIZES)),
         ],
-        marks=[
-            Mark(0, 0, "B earned more", "o-words-B"),
-            Mark(100, 100, "A earned more", "o-words-A o-corner-bottom o-to-the-left"),
-        ],
+        over=[Mark(0, "↖ B earned more", "o-words-B"), Mark(100, "A earned more ↘", "o-words-A o-to-the-left")],
         table=_quarters(pairs),
     )
 

@@ -50,7 +50,9 @@ def equity_charts(curves: Mapping[Key, Sequence[DayOfCurve]]) -> list[Chart]:
 
 def drawdown_charts(curves: Mapping[Key, Sequence[DayOfCurve]]) -> list[Chart]:
     """Return four charts on the same axes, A and B, real and shadow: how far each was below its highest P&L so far."""
-    axes = _axes({key: curve for key, curve in curves.items() if key[1] in CURVES}, lambda day: day.fall)
+    axes = _axes(
+        {key: curve for key, curve in curves.items() if key[1] in CURVES}, lambda day: day.fall, alone=(-1.0, 0.0)
+    )
     return [_drawdown(curves, engine, kind, axes) for kind in CURVES for engine in ENGINES]
 
 
@@ -66,13 +68,20 @@ def _curve(of_kind: Sequence[DayOfTrades]) -> list[DayOfCurve]:
     return curve
 
 
-def _axes(curves: Mapping[Key, Sequence[DayOfCurve]], height: Callable[[DayOfCurve], Decimal]) -> Axes | None:
-    """Return axes that hold all curves, from the day before the first; None without any trade."""
+def _axes(
+    curves: Mapping[Key, Sequence[DayOfCurve]],
+    height: Callable[[DayOfCurve], Decimal],
+    *,
+    alone: tuple[float, float] = (-1.0, 1.0),
+) -> Axes | None:
+    """Return axes that hold all curves and a day before and after them; None without any trade."""
     everything = [day for curve in curves.values() for day in curve]
     if not everything:
         return None
     first, last = min(day.day for day in everything), max(day.day for day in everything)
-    return Axes(days(first - A_DAY, last), axis([0.0, *(float(height(day)) for day in everything)]))
+    return Axes(
+        days(first - A_DAY, last + A_DAY), axis([0.0, *(float(height(day)) for day in everything)], alone=alone)
+    )
 
 
 def _equity(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, row: str, axes: Axes | None) -> Chart:
@@ -100,7 +109,7 @@ def _equity(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, row: str, a
         ],
         ends=apart(
             [
-                Mark(100, 100 - axes.up.place(float(curves[engine, kind][-1].cumulated)), kind, f"o-words-{engine}")
+                Mark(100 - axes.up.place(float(curves[engine, kind][-1].cumulated)), kind, f"o-words-{engine}")
                 for kind in drawn
             ]
         ),

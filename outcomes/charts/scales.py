@@ -63,13 +63,16 @@ class Days:
         return 100 * (day - self.first).days / (self.last - self.first).days
 
 
-def axis(values: Iterable[float], *, margin: float = MARGIN) -> Axis:
-    """Return an axis that holds all values (there may be none) with a margin, and ticks at round numbers."""
+def axis(values: Iterable[float], *, margin: float = MARGIN, alone: tuple[float, float] = (-1.0, 1.0)) -> Axis:
+    """Return an axis that holds all values (there may be none) with a margin, and ticks at round numbers.
+
+    :param alone: how far it reaches below and above where there is but one value.
+    """
     found = list(values)
     low, high = min(found, default=0.0), max(found, default=0.0)
     if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
-        middle, reach = (low + high) / 2, max(1.0, abs(high)) / 2
-        low, high = middle - reach, middle + reach
+        reach = max(1.0, abs(high)) / 2
+        low, high = low + alone[0] * reach, high + alone[1] * reach
     room = margin * (high - low)
     low, high = low - room, high + room
     step = round_step(high - low)

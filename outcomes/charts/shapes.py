@@ -30,22 +30,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Words at a place, in percent from the left and from the top."""
+    """Words beside a chart: at its right at ``place`` percent from the top, or over it at ``place`` percent from the left."""
 
-    left: float
-    top: float
+    place: float
     words: str
     look: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """A stretch of the horizontal axis that means something, in percent from the left; its words begin at ``words_at``."""
-
-    left: float
-    width: float
-    words: str
-    words_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +57,8 @@ class Chart:
     x_ticks: Sequence[Tick] = ()
     y_ticks: Sequence[Tick] = ()
     shapes: Sequence[Shape] = ()
-    zones: Sequence[Zone] = ()
     ends: Sequence[Mark] = ()
-    marks: Sequence[Mark] = ()
+    over: Sequence[Mark] = ()
     look: str = ""
     table: Table | None = field(default=None)
 
@@ -140,20 +128,29 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 def apart(ends: Sequence[Mark], gap: float = LEAST_GAP) -> list[Mark]:
     """Return the marks moved up or down until none covers another, in the order of their heights."""
-    ordered = sorted(ends, key=lambda mark: mark.top)
+    ordered = sorted(ends, key=lambda mark: mark.place)
     tops: list[float] = []
     for mark in ordered:
-        tops.append(max(mark.top, tops[-1] + gap) if tops else mark.top)
+        tops.append(max(mark.place, tops[-1] + gap) if tops else mark.place)
     beyond = max(0.0, (tops[-1] if tops else 0.0) - 100)
     for place in reversed(range(len(tops))):
         limit = 100.0 if place == len(tops) - 1 else tops[place + 1] - gap
         tops[place] = min(tops[place], limit) if beyond else tops[place]
-    return [Mark(mark.left, top, mark.words, mark.look) for mark, top in zip(ordered, tops, strict=True)]
+    return [Mark(top, mark.words, mark.look) for mark, top in zip(ordered, tops, strict=True)]
 
 
 def with_minus(text: str) -> str:
     """Return a text in which negative numbers have a real minus; dates and words keep their hyphens."""
     return A_MINUS.sub("−", text)
+
+
+def amount(value: float) -> str:
+    """Return a number of three digits with its sign; 0 has none."""
+    return with_minus(f"{value:+.3g}") if value else "0"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _at(x: float, y: float) -> str:
