@@ -41,7 +41,7 @@ def difference_chart(moments: Sequence[Moment], *, unit: str, cluster: Cluster =
         TITLE,
         _told(now, len(moments), unit, cluster),
         across="day (UTC)",
-        up=f"{unit} per signal, A minus B: above 0 A earned more, below 0 B",
+        up=f"{unit} per signal, A minus B (above 0 A earned more)",
         x_ticks=across.ticks,
         y_ticks=up.ticks,
         over=[early] if early else [],

@@ -123,7 +123,7 @@ def _drawdown(curves: Mapping[Key, Sequence[DayOfCurve]], engine: str, kind: str
     if axes is None or not curve:
         return Chart(title, f"No {kind} trade of engine {engine} is closed in this choice.")
     deepest = min(curve, key=lambda day: day.fall)
-    told = f"at most {_money(-deepest.fall)} below, on {deepest.day}" if deepest.fall else "never below"
+    told = f"{_money(-deepest.fall)} at its deepest, on {deepest.day}" if deepest.fall else "never"
     path = steps(_walked([(day.day, float(day.fall)) for day in curve], axes))
     return Chart(
         title,

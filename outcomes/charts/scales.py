@@ -8,6 +8,7 @@ from math import ceil, floor, log10
 MOST_TICKS = 5
 ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
 MARGIN = 0.05  # of the height, so that no line lies on the frame
+FROM_THOUSANDS = 1e4  # up to here a number is written out
 A_DAY = timedelta(days=1)
 ALMOST = 1e-6
 # Steps of ticks in time: days, then months.
@@ -76,9 +77,12 @@ def axis(values: Iterable[float], *, margin: float = MARGIN, alone: tuple[float,
     room = margin * (high - low)
     low, high = low - room, high + room
     step = round_step(high - low)
+    largest = max(abs(low), abs(high))
     places = range(ceil(low / step), floor(high / step) + 1)
     return Axis(
-        low, high, [Tick(100 * (place * step - low) / (high - low), number(place * step, step)) for place in places]
+        low,
+        high,
+        [Tick(100 * (place * step - low) / (high - low), number(place * step, step, largest)) for place in places],
     )
 
 
@@ -89,7 +93,7 @@ def counts(most: int) -> Axis:
     return Axis(
         0.0,
         high,
-        [Tick(100 * place * step / high, number(place * step, step)) for place in range(int(high // step) + 1)],
+        [Tick(100 * place * step / high, number(place * step, step, high)) for place in range(int(high // step) + 1)],
     )
 
 
@@ -108,12 +112,14 @@ def round_step(span: float) -> float:
     return next(power * number for number in ROUND_NUMBERS if power * number >= least * (1 - 1e-9))
 
 
-def number(value: float, step: float) -> str:
-    """Return a tick's label with as many decimals as its step needs: ``0.25``, ``−1,500``, ``12.5k``, ``3M``."""
-    for size, unit in ((1e9, "bn"), (1e6, "M"), (1e4, "k")):
-        if step >= size / 10 and abs(value) >= size:
-            size = 1e3 if unit == "k" else size  # noqa: PLW2901 - from ten thousand on, in thousands
-            return _signed(value / size, step / size) + unit
+def number(value: float, step: float, largest: float) -> str:
+    """Return a tick's label with as many decimals as its step needs: ``0.25``, ``−1,500``, ``12.5k``, ``3M``.
+
+    :param largest: the largest number on the axis, without its sign: what thousands or millions are chosen by.
+    """
+    for size, unit in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
+        if step >= size / 10 and largest >= (size if unit != "k" else FROM_THOUSANDS):
+            return "0" if abs(value) < step / 2 else _signed(value / size, step / size) + unit
     return _signed(value, step)
 
 
