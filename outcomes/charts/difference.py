@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from outcomes.charts.scales import Axis, Days, axis, days
+from outcomes.charts.scales import FAR, Axis, Days, axis, days
 from outcomes.charts.shapes import (
     MOST_POINTS,
     Chart,
@@ -50,7 +50,7 @@ def difference_chart(moments: Sequence[Moment], *, unit: str, cluster: Cluster =
             Shape(_band(drawn, across, up), "o-band"),
             Shape(upright(end) if 0 < end < WHOLE else "", "o-edge"),
             Shape(level(up.place(0)), "o-zero"),
-            Shape(_line([moment for moment in drawn if up.holds(moment.mean)], across, up), "o-stroke o-line"),
+            Shape(_line(drawn, across, up), "o-stroke o-line"),
         ],
         ends=[Mark(100 - up.place(now.mean), "mean", "o-words")],
         table=table(
@@ -95,17 +95,17 @@ def _worth_showing(moments: Sequence[Moment]) -> list[float]:
 
 
 def _band(moments: Sequence[Moment], across: Days, up: Axis) -> str:
-    """Return the band; where it is unbounded it reaches from end to end. One moment alone is drawn as a short stretch."""
+    """Return the band; where it is unbounded it reaches far beyond both ends. One moment alone is drawn as a short stretch."""
     places = [across.place(moment.day) for moment in moments]
-    upper = [100.0 if moment.high is None else up.place(moment.high) for moment in moments]
-    lower = [0.0 if moment.low is None else up.place(moment.low) for moment in moments]
+    upper = [FAR if moment.high is None else up.beyond(moment.high) for moment in moments]
+    lower = [-FAR if moment.low is None else up.beyond(moment.low) for moment in moments]
     if len(moments) == 1:
         places, upper, lower = [places[0] - 2, places[0] + 2], upper * 2, lower * 2
     return band(list(zip(places, upper, strict=True)), list(zip(places, lower, strict=True)))
 
 
 def _line(moments: Sequence[Moment], across: Days, up: Axis) -> str:
-    points = [(across.place(moment.day), up.place(moment.mean)) for moment in moments]
+    points = [(across.place(moment.day), up.beyond(moment.mean)) for moment in moments]
     if len(points) == 1:
         ((x, y),) = points
         points = [(x - 2, y), (x + 2, y)]

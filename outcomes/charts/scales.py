@@ -8,6 +8,7 @@ from math import ceil, floor, log10
 MOST_TICKS = 5
 ROUND_NUMBERS = (1.0, 2.0, 2.5, 5.0, 10.0)
 MARGIN = 0.05  # of the height, so that no line lies on the frame
+FAR = 10_000.0  # percent; farther out no slope of a line can be seen
 FROM_THOUSANDS = 1e4  # up to here a number is written out
 A_DAY = timedelta(days=1)
 ALMOST = 1e-6
@@ -46,7 +47,11 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Return where a value lies in percent, 0 at the lower end; beyond an end it is at that end."""
-        return 100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return min(100.0, max(0.0, self.beyond(value)))
+
+    def beyond(self, value: float) -> float:
+        """Return where a value lies in percent, also when that is beyond an end, for lines that the frame cuts off."""
+        return min(FAR, max(-FAR, 100 * (value - self.low) / (self.high - self.low)))
 
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high
