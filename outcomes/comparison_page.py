@@ -86,7 +86,7 @@ def _page(
         "csv": {name: f"?{urlencode([*_pairs_of(asked), ('csv', name)])}" for name in FILES},
         **(_content(found) if found else {}),
     }
-    request.current_app = admin.site.name  # type: ignore[attr-defined] # Django documents it
+    request.current_app = admin.site.name
     return TemplateResponse(request, "admin/comparison/page.html", context, status=400 if faults else 200)
 
 

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from math import floor
+from math import ceil, floor
 
-from outcomes.charts.scales import Axis, axis, counts, round_step
+from outcomes.charts.scales import ALMOST, MOST_TICKS, Axis, axis, counts, round_step
 from outcomes.charts.shapes import (
     Chart,
     Mark,
@@ -38,8 +38,8 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
         return Chart(HISTOGRAM, "No pair with a result in R is complete in this choice.")
     differences = [a - b for a, b in pairs]
     reach = max(map(abs, _ends(differences))) or 1.0
-    width = round_step(reach * 10 / (MOST_BINS - 1))  # a fifth of a tick, or a little more
-    most = max(1, -(-int(reach / width * 1000) // 1000))
+    width = round_step(reach * 2 * MOST_TICKS / (MOST_BINS - 1))  # so that half of the bins reach far enough
+    most = max(1, ceil(reach / width - ALMOST))
     found = Counter(max(-most, min(most, floor(difference / width + 0.5))) for difference in differences)
     bins = range(-most, most + 1)
     across = _exactly((-most - 0.5) * width, (most + 0.5) * width)
@@ -58,11 +58,11 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
         y_ticks=up.ticks,
         shapes=[
             *(
-                Shape("".join(_bar(place, found[place], width, across, up) for place in bins if sign(place)), look)
-                for look, sign in (
-                    ("o-fill-B", lambda place: place < 0),
-                    ("o-fill-level", lambda place: place == 0),
-                    ("o-fill-A", lambda place: place > 0),
+                Shape("".join(_bar(place, found[place], width, across, up) for place in places), look)
+                for look, places in (
+                    ("o-fill-B", range(-most, 0)),
+                    ("o-fill-level", range(1)),
+                    ("o-fill-A", range(1, most + 1)),
                 )
             ),
             Shape(upright(across.place(mean)), "o-stroke o-line o-dashed"),
