@@ -9,7 +9,8 @@ from django.urls import NoReverseMatch, reverse
 from orchestrator.domain.vocabulary import AppMode
 from orchestrator.revisions import current_revision
 
-# Per group: title, then (title, icon, page, permission); a page with a slash is one of our own addresses by its name; the pages of later stages are named, never imported.
+# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported;
+# a slash before a name says that it is not one of the admin's own.
 GROUPS = (
     (
         "",
@@ -22,6 +23,7 @@ GROUPS = (
     (
         "Comparison",
         (
+            ("Comparison", "compare_arrows", "/comparison", "outcomes.view_dailyresult"),
             ("Experiments", "science", "orchestrator_experiment_changelist", "orchestrator.view_experiment"),
             (
                 "Real outcomes",

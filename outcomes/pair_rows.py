@@ -14,6 +14,8 @@ from outcomes.queries import conditions_of, fetch, moved, values_of
 
 PAGE = 5000
 MOST_BINS = 200
+NEWEST = 2000
+LOOKED_AT = 20_000  # of the newest pairs, for those that filters choose: what bounds the cost
 _NEVER = UUID(int=0)
 
 
@@ -102,6 +104,34 @@ def all_pair_rows(filters: ReportFilters, *, basis: Basis = Basis.SYNCHRONISED) 
     while page := pair_rows(filters, basis=basis, after=after):
         yield from page
         after = Place(page[-1].completed_at, page[-1].experiment_id)
+
+
+def newest_pair_rows(filters: ReportFilters, *, limit: int = NEWEST) -> list[PairRow]:
+    """Return the newest complete pairs of the period, newest first, at most ``limit``; filters choose among ``LOOKED_AT``."""
+    within = """
+        (%(since)s::timestamptz IS NULL OR completed_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR completed_at <= %(until)s)
+    """
+    rows = fetch(
+        f"""
+        WITH {pair_sql.CHANGED}, {moved()}, newest AS (
+            SELECT experiment_id FROM pairs
+             WHERE completed_at IS NOT NULL AND {within} AND experiment_id NOT IN (SELECT experiment_id FROM changed)
+             ORDER BY completed_at DESC, experiment_id DESC LIMIT {LOOKED_AT}
+        ), single AS (
+            SELECT 1 AS times, kept.* FROM ({pair_sql.KEPT} WHERE experiment_id IN (SELECT experiment_id FROM newest)) AS kept
+             WHERE {conditions_of(filters)}
+            UNION ALL
+            SELECT * FROM moved WHERE times = 1 AND {conditions_of(filters)} AND {within}
+        )
+        SELECT experiment_id, at, symbol, timeframe, mode, policy_version, variant, executed_engine, a_action, b_action,
+               first, second, difference, first_r, second_r, difference_in_r
+          FROM ({pair_sql.differences("single", Basis.SYNCHRONISED)}) AS complete
+         ORDER BY at DESC, experiment_id DESC LIMIT %(limit)s
+        """,
+        {**values_of(filters), "limit": limit},
+    )
+    return [PairRow(*row) for row in rows]
 
 
 def spread_of_pairs(filters: ReportFilters, *, basis: Basis = Basis.SYNCHRONISED, bins: int = 40) -> Spread | None:

@@ -1,7 +1,7 @@
 """The reports as CSV: for a spreadsheet, which must never take a text for a formula."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -35,6 +35,14 @@ def write_pairs_csv(pairs: Iterable[PairRow], file: TextIO) -> None:
     writer.writerow(PairRow.__dataclass_fields__)
     for pair in pairs:
         writer.writerow([_cell(value) for value in asdict(pair).values()])
+
+
+def write_table_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: TextIO) -> None:
+    """Write a table of words, numbers, days and moments; None is an empty cell."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(value) for value in row])
 
 
 def neutral(text: str) -> str:
