@@ -82,12 +82,12 @@ def read_comparison(filters: ReportFilters) -> Shown:
 
 
 def choices() -> dict[str, list[str]]:
-    """Return what has been counted so far and can be chosen, per filter; at most ``MOST_CHOICES`` each."""
-    found: dict[str, set[str]] = {"symbol": set(), "timeframe": set(), "policy_version": set()}
-    for name, known in found.items():
+    """Return what has been counted so far and can be chosen, per filter; none where there are more than can be listed."""
+    chosen = {}
+    for name in ("symbol", "timeframe", "policy_version"):
         others = {other: "" for other in ("symbol", "timeframe", "mode", "policy_version") if other != name}
-        names = ReportSlice.objects.filter(**others).exclude(**{name: ""}).order_by(name).values_list(name, flat=True)
-        known.update(names[:MOST_CHOICES])
-    chosen = {name: sorted(known) for name, known in found.items()}
+        known = ReportSlice.objects.filter(**others).exclude(**{name: ""}).order_by(name).values_list(name, flat=True)
+        found = list(known[: MOST_CHOICES + 1])
+        chosen[name] = found if len(found) <= MOST_CHOICES else []
     chosen["timeframe"].sort(key=lambda timeframe: (not timeframe.isdigit(), timeframe.zfill(8)))
     return {**chosen, "mode": [mode.value for mode in ExecutionMode]}

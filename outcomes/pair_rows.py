@@ -117,7 +117,7 @@ def newest_pair_rows(filters: ReportFilters, *, limit: int = NEWEST) -> list[Pai
         WITH {pair_sql.CHANGED}, {moved()}, newest AS (
             SELECT experiment_id FROM pairs
              WHERE completed_at IS NOT NULL AND {within} AND experiment_id NOT IN (SELECT experiment_id FROM changed)
-             ORDER BY completed_at DESC, experiment_id DESC LIMIT {LOOKED_AT}
+             ORDER BY completed_at DESC, experiment_id DESC LIMIT %(looked_at)s
         ), single AS (
             SELECT 1 AS times, kept.* FROM ({pair_sql.KEPT} WHERE experiment_id IN (SELECT experiment_id FROM newest)) AS kept
              WHERE {conditions_of(filters)}
@@ -129,7 +129,7 @@ def newest_pair_rows(filters: ReportFilters, *, limit: int = NEWEST) -> list[Pai
           FROM ({pair_sql.differences("single", Basis.SYNCHRONISED)}) AS complete
          ORDER BY at DESC, experiment_id DESC LIMIT %(limit)s
         """,
-        {**values_of(filters), "limit": limit},
+        {**values_of(filters), "limit": limit, "looked_at": limit if filters.is_of_everything else LOOKED_AT},
     )
     return [PairRow(*row) for row in rows]
 

@@ -26,6 +26,7 @@ MOST_BINS = 41
 CELLS = 100  # of the scatter, on each side
 BEYOND = 0.005  # the share at each end that does not decide how far the axis reaches
 LEAST_FOR_BEYOND = 200
+LEAST_REACH = 1e-9  # in R; results have no more decimals than twelve, and no difference so small means anything
 # A larger dot is more pairs: up to how many.
 SIZES = ((1, "o-dots-1"), (5, "o-dots-2"), (20, "o-dots-3"), (None, "o-dots-4"))
 
@@ -37,7 +38,9 @@ def histogram(pairs: Sequence[Pair]) -> Chart:
     if not pairs:
         return Chart(HISTOGRAM, "No pair with a result in R is complete in this choice.")
     differences = [a - b for a, b in pairs]
-    reach = max(map(abs, _ends(differences))) or 1.0
+    reach = max(map(abs, _ends(differences)))
+    if reach < LEAST_REACH:
+        reach = 1.0
     width = round_step(reach * 2 * MOST_TICKS / (MOST_BINS - 1))  # so that half of the bins reach far enough
     most = max(1, ceil(reach / width - ALMOST))
     found = Counter(max(-most, min(most, floor(difference / width + 0.5))) for difference in differences)

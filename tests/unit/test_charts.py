@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outcomes.charts.difference import difference_chart
@@ -227,6 +227,7 @@ def test_where_nothing_varies_the_band_is_unbounded() -> None:
 # Pairs
 
 
+@example([(0.0, 5e-324)])
 @given(st.lists(st.tuples(st.floats(-1, 50), st.floats(-1, 50)), min_size=1, max_size=400))
 def test_every_pair_is_in_one_bar_and_one_quarter(pairs: list[tuple[float, float]]) -> None:
     bars = histogram(pairs)
