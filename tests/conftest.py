@@ -21,7 +21,6 @@ from tests.emptying import quick_way
 from tests.engine_server import EngineServer
 from tests.requirements_table import KNOWN, table_lines, uncovered
 from tests.waiting import eventually
-from webhooks import keeping, lines, notifications
 
 hypothesis_settings.register_profile(
     "house", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -165,7 +164,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
     What it no longer needs it gives back soon: several such processes may share the server.
     """
-    connection.settings_dict["OPTIONS"]["pool"] |= {"max_size": 120, "max_idle": 1.0}
+    connection.settings_dict["OPTIONS"]["pool"] |= {"max_size": 120, "max_idle": 1.0, "timeout": 10.0}
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +182,8 @@ def _the_intake_of_one_test(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Give each test a spool of its own, and close the connections of its intake: they would keep the database from going."""
     with override_settings(SPOOL_DIR=tmp_path_factory.getbasetemp() / "spools" / str(next(_tests))):
         yield
+    from webhooks import keeping, lines, notifications  # noqa: PLC0415 - loading this file must not ask for settings
+
     notifications.stop()
     keeping.keeper.stop()
     lines.close()

@@ -7,6 +7,22 @@ from outcomes.invariant_rules.sql import Rule
 
 _WHOLE = "(slice.symbol, slice.timeframe, slice.mode, slice.policy_version) = ('', '', '', '')"
 _OWN = "'' NOT IN (slice.symbol, slice.timeframe, slice.mode, slice.policy_version)"
+_FILTERS = ("symbol", "timeframe", "mode", "policy_version")
+
+
+def _only(chosen: str) -> str:
+    """Return the condition for a slice that one filter chooses."""
+    empty = ", ".join(f"slice.{name}" for name in _FILTERS if name != chosen)
+    return f"slice.{chosen} <> '' AND ({empty}) = ('', '', '')"
+
+
+def _sums(chosen: str) -> str:
+    """Return the sums of trades over the slices for which ``chosen`` holds."""
+    return "(" + ", ".join(f"sum({name}) FILTER (WHERE {chosen})" for name in ("trades", "total_pnl", "fourths")) + ")"
+
+
+# What counts each trade once: the slices of all four filters, and for each filter alone those of its values.
+_PARTITIONS = (_OWN, *(_only(name) for name in _FILTERS))
 _NOT_NOTED = "NOT EXISTS (SELECT FROM changed_pairs AS noted WHERE noted.experiment_id = {}.experiment_id)"
 
 SUMMARIES = (
@@ -30,11 +46,7 @@ SUMMARIES = (
                sum(trades) FILTER (WHERE {_WHOLE}) AS whole, sum(trades) FILTER (WHERE {_OWN}) AS in_slices
           FROM daily_trades JOIN report_slices AS slice ON slice.id = daily_trades.slice_id
          GROUP BY engine, kind, day
-        HAVING (sum(trades) FILTER (WHERE {_WHOLE}), sum(total_pnl) FILTER (WHERE {_WHOLE}),
-                sum(fourths) FILTER (WHERE {_WHOLE}))
-               IS DISTINCT FROM
-               (sum(trades) FILTER (WHERE {_OWN}), sum(total_pnl) FILTER (WHERE {_OWN}),
-                sum(fourths) FILTER (WHERE {_OWN}))
+        HAVING {" OR ".join(f"{_sums(_WHOLE)} IS DISTINCT FROM {_sums(part)}" for part in _PARTITIONS)}
         """,
     ),
     Rule(

@@ -183,6 +183,7 @@ def test_every_table_is_either_guarded_or_known_to_change() -> None:
         "incident_notifications",
         "pairs",
         "report_slices",
+        "repeated_questions",
         "worker_heartbeats",
     }
 

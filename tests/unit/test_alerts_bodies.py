@@ -1,9 +1,10 @@
 """Bodies: strict JSON first, then nearly-JSON, then text, and a sentence for what is none of them."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from time import process_time
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -237,20 +238,36 @@ WORST_PIECES = (
 )  # fmt: skip
 
 
+def cpu_seconds(read: Callable[[], None]) -> float:
+    """Return what it costs this thread; the least of three, for a collection of this process's garbage may fall into one."""
+    times = []
+    for _ in range(3):
+        began = thread_time()
+        read()
+        times.append(thread_time() - began)
+        if times[-1] < 0.25:
+            break
+    return min(times)
+
+
 @pytest.mark.parametrize("start", ["", '{"a":', "{a:1D,b:", '{"message":"'])
 def test_the_worst_bodies_are_read_in_bounded_time(start: str) -> None:
     for piece in WORST_PIECES:
         text = (start + piece * 65_536)[:65_536]
-        began = process_time()
-        with suppress(UnreadableAlert):
-            body = redact(text, ["hook-TOKEN_0123456789"])
-            read_alert(body, rules=SourceRules(), received_at=datetime(2026, 3, 2, tzinfo=UTC))
-        assert process_time() - began < 0.5, piece  # it is some 30 ms; quadratic time would take minutes
+
+        def read(text: str = text) -> None:
+            with suppress(UnreadableAlert):
+                body = redact(text, ["hook-TOKEN_0123456789"])
+                read_alert(body, rules=SourceRules(), received_at=datetime(2026, 3, 2, tzinfo=UTC))
+
+        assert cpu_seconds(read) < 0.5, piece  # it is some 30 ms; quadratic time would take minutes
 
 
 def test_ten_thousand_keys_are_read_in_bounded_time() -> None:
     fields = {"ticker": "SPY", "action": "buy", "interval": "15", "time": 1772461800}
     text = json.dumps(fields | {f"key{number}": "buy" for number in range(3_000)})
-    began = process_time()
-    read_alert(text, rules=SourceRules(), received_at=datetime(2026, 3, 2, 15, tzinfo=UTC))
-    assert process_time() - began < 0.5
+
+    def read() -> None:
+        read_alert(text, rules=SourceRules(), received_at=datetime(2026, 3, 2, 15, tzinfo=UTC))
+
+    assert cpu_seconds(read) < 0.5
