@@ -2,6 +2,7 @@
 #
 #   make run                          the whole system, with two reference engines and sample alerts (ARGS="--port 8001")
 #   make test                         all tests, in several processes (ARGS="tests/unit -k policy": those, in one)
+#   make faults                       every fault point in every way, see docs/fault-points.md (20 minutes)
 #   make lint  make bench  make clean  make lock
 #
 # PYTHON chooses the interpreter of a new .venv: make run PYTHON=python3.13
@@ -18,7 +19,7 @@ ARGS ?=
 VENV := .venv/bin/python
 INSTALL := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run test lint bench clean lock
+.PHONY: run test faults lint bench clean lock
 
 run: .venv/installed-run
 	@exec $(VENV) manage.py quickstart $(ARGS)
@@ -30,6 +31,9 @@ EVERYTHING = --numprocesses $(PROCESSES) --dist loadgroup
 
 test: .venv/installed-dev
 	@exec $(VENV) -m pytest $(or $(ARGS),$(EVERYTHING))
+
+faults: .venv/installed-dev
+	@FAULTS=all FAULT_TABLE=$(FAULT_TABLE) exec $(VENV) -m pytest $(EVERYTHING) tests/acceptance/test_fault_matrix.py $(ARGS)
 
 bench: .venv/installed-bench
 	@exec $(VENV) manage.py bench $(ARGS)

@@ -19,6 +19,7 @@ OTHERS = {
     ("webhooks/services.py", "_store_without_own_time"),  # inside of signal.store
     ("orchestrator/permits.py", "settle_refused_event"),  # inside of event.apply_execution
     ("orchestrator/database_duties.py", "note_identity"),
+    ("outcomes/exits.py", "close_follower"),  # inside of incident.settle
     ("outcomes/summaries.py", "rebuild_summaries"),
     ("outcomes/invariants.py", "_one_snapshot"),
     ("outcomes/invariants.py", "_rows"),

@@ -1,0 +1,151 @@
+"""The matrix: at every fault point a process is killed, stopped and cut off, beside every kind of engine that trades.
+
+Not every cell is run every time: each point meets each action at least once, and each column and action all points in
+turn. ``make faults`` runs all of them; with ``FAULT_TABLE=write`` it writes what it saw into docs/fault-points.md, with
+``FAULT_TABLE=add`` it adds what the page does not have yet.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg import sql
+
+from config.database import current_url
+from config.fault_points import POINTS, Action
+from tests.fault_matrix.configurations import CONFIGURATIONS, Configuration
+from tests.fault_matrix.table import NOT_REACHED, PAGE, Outcomes, publish, published
+from tests.working import eventually
+
+PROJECT = Path(__file__).resolve().parents[2]
+RUNS_ALL = os.environ.get("FAULTS") == "all"
+WRITES = os.environ.get("FAULT_TABLE", "")
+LONGEST_SECONDS = 3600 if RUNS_ALL else 600
+
+
+@pytest.fixture
+def column(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[tuple[Configuration, str]]:
+    """One configuration, with a database that is migrated, empty, and only for it."""
+    configuration: Configuration = request.param
+    template = connection.settings_dict["NAME"]
+    name = f"{template}_{configuration.name.replace(' ', '_')}"
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # nobody may use what is copied
+    with psycopg.connect(address_of("postgres"), autocommit=True) as server:
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        server.execute(drop)
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        eventually(lambda: _is_done(server, copy))
+        yield configuration, address_of(name)
+        server.execute(drop)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pytest.param(one, marks=pytest.mark.xdist_group(one.name), id=one.name) for one in CONFIGURATIONS],
+    indirect=True,
+)
+def test_what_became_of_an_alert_whose_process_was_struck_is_what_the_table_says(
+    column: tuple[Configuration, str], tmp_path: Path, record_property: Any
+) -> None:
+    configuration, url = column
+    known = published()
+    cells = [
+        (point, action)
+        for at, point in enumerate(POINTS)
+        for action in Action
+        if RUNS_ALL or is_chosen(at, action, configuration, known)
+    ]
+    assert {action for _, action in cells} == set(Action)
+    told = run(configuration, url, cells, folder=tmp_path)
+    assert told.pop()["violations"] == []
+    errors = [one["error"] for one in told if one["error"]]
+    assert not errors, f"{len(errors)} of {len(cells)} cells:\n" + "\n".join(errors)
+    assert [(one["point"], Action(one["action"])) for one in told] == cells
+    if WRITES:
+        write(configuration, told)
+        known = published()
+    others = [
+        f"{one['point']} {one['action']}: {seen(one)}, the table says {' or '.join(sorted(said))}"
+        for one in told
+        if seen(one) not in (said := known[one["point"], configuration.name][Action(one["action"])])
+    ]
+    assert others == []
+    record_property("told", f"fault points, {configuration.name}: {len(cells)} cells as published, invariants hold")
+
+
+def is_chosen(at: int, action: Action, configuration: Configuration, known: Outcomes) -> bool:
+    """Choose for the point at this place one column for each action, and one in which it is not reached, if there is."""
+    reached, missed = [], []
+    for one in CONFIGURATIONS:
+        outcomes = known[POINTS[at], one.name][action]
+        (missed if outcomes == {NOT_REACHED} else reached).append(one)
+    turn = at + 7 * list(Action).index(action)
+    return configuration in (
+        *(reached[turn % len(reached)] for _ in reached[:1]),
+        *(missed[at % len(missed)] for _ in missed[:1] if action is Action.KILL),
+    )
+
+
+def run(
+    configuration: Configuration, url: str, cells: list[tuple[str, Action]], *, folder: Path
+) -> list[dict[str, Any]]:
+    """Run cells in a process of their own and return what it told, a line for each."""
+    asked = {
+        "configuration": configuration.name,
+        "cells": [(point, action.value) for point, action in cells],
+        "folder": str(folder),
+    }
+    log = folder / "log"
+    with log.open("wb") as file:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.fault_matrix.run", json.dumps(asked)],
+            cwd=PROJECT,
+            env=os.environ | {"DATABASE_URL": url, "DEBUG": "true"},
+            stdout=subprocess.PIPE,
+            stderr=file,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 0, log.read_text()[-3000:]
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def seen(one: dict[str, Any]) -> str:
+    return one["outcome"] if one["hit"] else NOT_REACHED
+
+
+def write(configuration: Configuration, told: list[dict[str, Any]]) -> None:
+    """Put into the table what was seen, one column at a time."""
+    with PAGE.open() as page:
+        fcntl.flock(page, fcntl.LOCK_EX)
+        found = published()
+        for one in told:
+            cell = found.setdefault((one["point"], configuration.name), {})
+            action = Action(one["action"])
+            cell[action] = frozenset({seen(one)}) | (cell.get(action, frozenset()) if WRITES == "add" else frozenset())
+        publish(found)
+
+
+def address_of(name: str) -> str:
+    """Return the address of another database of this server."""
+    if "ADDRESS" in connection.settings_dict:
+        return urlsplit(connection.settings_dict["ADDRESS"])._replace(path=f"/{name}").geturl()
+    return current_url({**connection.settings_dict, "NAME": name})
+
+
+def _is_done(server: "psycopg.Connection[Any]", statement: sql.Composed) -> bool:
+    try:
+        server.execute(statement)
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True

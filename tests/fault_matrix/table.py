@@ -1,0 +1,67 @@
+"""The published table: rows are points, columns configurations, and a cell says what became of the alert.
+
+It is generated into ``docs/fault-points.md`` and read back from there, so that the test compares with what is published.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from config.fault_points import POINTS, Action
+from tests.fault_matrix.configurations import CONFIGURATIONS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "fault-points.md"
+BEGIN, END = "<!-- the matrix -->", "<!-- end of the matrix -->"
+NOT_REACHED = "–"
+NOT_RUN = frozenset({"?"})
+EITHER, NEXT_ACTION = " or ", " / "
+HEADINGS = {
+    "none": "none",
+    "queryable": "query&shy;able",
+    "idempotent": "idem&shy;potent",
+    "honours": "honours",
+    "all": "all",
+}
+
+Cell = tuple[str, str]  # point, configuration
+Outcomes = dict[Cell, dict[Action, frozenset[str]]]
+
+
+def render(found: Outcomes) -> str:
+    """Return the table; where the three actions come to the same, the cell says it once."""
+    columns = " | ".join(f"{HEADINGS[one.capabilities]}{' later' if one.later else ''}" for one in CONFIGURATIONS)
+    lines = [f"| point | {columns} |", "|---" * (len(CONFIGURATIONS) + 1) + "|"]
+    for point in POINTS:
+        cells = " | ".join(_cell(found.get((point, one.name), {})) for one in CONFIGURATIONS)
+        lines.append(f"| `{point}` | {cells} |")
+    return "\n".join(lines)
+
+
+def publish(found: Outcomes, page: Path = PAGE) -> None:
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{render(found)}\n\n{END}{after}", encoding="utf-8")
+
+
+def published(page: Path = PAGE) -> Outcomes:
+    """Return what the page says may become of each cell, for each action."""
+    _, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    table, _, _ = rest.partition(END)
+    found: Outcomes = {}
+    for line in table.strip().splitlines()[2:]:
+        point, *cells = (part.strip() for part in line.strip("|").split("|"))
+        for configuration, cell in zip(CONFIGURATIONS, cells, strict=True):
+            found[point.strip("`"), configuration.name] = _read(cell)
+    return found
+
+
+def _cell(outcomes: Mapping[Action, frozenset[str]]) -> str:
+    texts = [EITHER.join(sorted(outcomes.get(action, NOT_RUN))) for action in Action]
+    return texts[0] if len(set(texts)) == 1 else NEXT_ACTION.join(texts)
+
+
+def _read(cell: str) -> dict[Action, frozenset[str]]:
+    texts: Sequence[str] = cell.split(NEXT_ACTION)
+    return {
+        action: frozenset(text.split(EITHER))
+        for action, text in zip(Action, texts * len(Action) if len(texts) == 1 else texts, strict=True)
+    }

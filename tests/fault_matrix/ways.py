@@ -1,0 +1,291 @@
+"""How each commit and each request is reached: what leads there, and in which process."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.request import Request, urlopen
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from config.fault_points import EXCHANGES, Action, Commit
+from orchestrator.models import EngineCall, ExecutionPermit, Incident
+from orchestrator.revisions import current_revision, record_revision
+from orchestrator.settlement import AlreadySettled, settle
+from outcomes.models import ExitSync
+from tests.fault_matrix.group import Cell
+from webhooks.models import Signal
+
+SHORT_WINDOW_SECONDS = 2.0
+Way = Callable[[Cell], None]
+
+
+def plainly(manner: str = "") -> Way:
+    """An alert, and the worker that takes it up."""
+
+    def go(cell: Cell) -> None:
+        cell.alert(manner)
+        cell.work()
+
+    return go
+
+
+def executed(cell: Cell, manner: str = "") -> None:
+    cell.alert(manner)
+    cell.heal()
+    assert cell.trade is not None, f"{cell}: it was not executed before"
+
+
+def _store_signal(cell: Cell) -> None:
+    cell.send(cell.alert_request)
+
+
+def _release_signal(cell: Cell) -> None:
+    cell.refuses("market_contexts", is_on=True)
+    cell.alert()
+    cell.work(until=lambda: _has_failed(cell))
+    cell.refuses("market_contexts", is_on=False)
+
+
+def _has_failed(cell: Cell) -> bool:
+    return cell.signal is not None and cell.signal.last_error != ""
+
+
+def _park_signal(cell: Cell) -> None:
+    cell.refuses("market_contexts", is_on=True)
+    cell.alert()
+    Signal.objects.filter(symbol=cell.symbol).update(attempts=settings.MAX_SIGNAL_ATTEMPTS)
+    cell.work()
+
+
+def _adopt_experiment(cell: Cell) -> None:
+    executed(cell)
+    Signal.objects.filter(symbol=cell.symbol).update(processed=False, processed_at=None, experiment_id=None)
+    cell.work()
+
+
+def _ask_about_execution(cell: Cell) -> None:
+    """Where it can be asked it is, and else sent again."""
+    cell.alert("executes and fails")
+    cell.work()
+
+
+def _return_permit(cell: Cell) -> None:
+    _hold_the_answer(cell)
+    cell.work(until=lambda: _is_back(cell), is_down=True)
+
+
+def _hold_the_answer(cell: Cell) -> None:
+    cell.alert("holds its answer")
+    cell.heal(
+        lambda: _calls(cell, "ACCEPTED").filter(engine="A").exists() and not _calls(cell, "PENDING", "SENT").exists()
+    )
+    cell.report_recommendation()
+
+
+def _calls(cell: Cell, *states: str) -> QuerySet[EngineCall]:
+    return EngineCall.objects.filter(experiment__signal__symbol=cell.symbol, state__in=states)
+
+
+def _is_back(cell: Cell) -> bool:
+    permit = cell.permit
+    return permit is not None and permit.state == "GRANTED" and permit.attempts > 0
+
+
+def _void_permit(cell: Cell) -> None:
+    _hold_the_answer(cell)
+    # a short window, and nobody is there: what could not be sent has not left
+    cell.work(
+        until=lambda: _is_back(cell), point="policy.first:after_commit", is_down=True, window=SHORT_WINDOW_SECONDS
+    )
+    cell.wait_for_not_after()
+    cell.work()
+
+
+def _doubt_silent(cell: Cell) -> None:
+    cell.alert()
+    cell.work(point="execute:before_send", action=Action.KILL)
+    cell.work(leases=True)
+
+
+def _accept_late(cell: Cell) -> None:
+    cell.alert("accepts late")
+    passed: list[bool] = []
+
+    def doubt_then_release() -> None:
+        permit = cell.permit
+        if permit is None or passed or not cell.group.executions(permit.pk):
+            return
+        ExecutionPermit.objects.filter(pk=permit.pk, state="ARMED").update(lease_expires_at=Now())
+        if permit.state != "ARMED":
+            passed.append(True)
+            with urlopen(Request(f"{cell.group.engine_urls['A']}/release", data=b""), timeout=5):  # noqa: S310
+                pass
+
+    cell.work(hurries=False, meanwhile=doubt_then_release)
+
+
+def _refuse(cell: Cell) -> None:
+    """A refusal that was lost: an engine that can be asked says it again, but only after not_after it is not sent again."""
+    cell.alert("refuses the order")
+    cell.work(window=SHORT_WINDOW_SECONDS)
+    cell.heal()
+    if cell.permit is not None and cell.permit.state == "UNKNOWN":
+        cell.wait_for_not_after()
+
+
+def _not_found(cell: Cell) -> None:
+    _lose_the_order(cell)
+    cell.work()
+
+
+def _lose_the_order(cell: Cell) -> None:
+    """An order that got lost, doubted, and past its not_after."""
+    cell.alert("loses the order")
+    cell.heal(
+        lambda: cell.permit is not None and cell.permit.state == "UNKNOWN", window=SHORT_WINDOW_SECONDS, leases=False
+    )
+    cell.wait_for_not_after()
+
+
+def _store_event(cell: Cell) -> None:
+    executed(cell)
+    cell.send(cell.exit_request)
+
+
+def _give_up_event(cell: Cell) -> None:
+    executed(cell)
+    cell.refuses("real_trade_outcomes", is_on=True)
+    cell.report_exit()
+    cell.work()
+    cell.heal()
+    cell.refuses("real_trade_outcomes", is_on=False)
+    assert cell.incidents("CONFLICTING_EVENT") == 1, f"{cell}: nobody is told of the exit that could not be applied"
+
+
+def _ask_for_exit(manner: str) -> Way:
+    def is_over(cell: Cell) -> bool:
+        if not cell.configuration.can("queryable"):
+            return cell.has_worked()
+        return _is_closed(cell) if manner == "has exited" else cell.incidents("CONFLICTING_EVENT") == 1
+
+    def go(cell: Cell) -> None:
+        executed(cell, manner)
+        _be_due(cell)
+        cell.work(until=lambda: is_over(cell))
+        cell.heal(lambda: _be_due(cell) or is_over(cell))
+
+    return go
+
+
+def _be_due(cell: Cell) -> None:
+    """Let the time pass after which an open trade is asked about again."""
+    ExecutionPermit.objects.filter(experiment__signal__symbol=cell.symbol).update(
+        next_attempt_at=Now() - timedelta(days=1)
+    )
+
+
+def _is_closed(cell: Cell) -> bool:
+    trade = cell.trade
+    return trade is not None and trade.status == "CLOSED" and cell.is_at_rest()
+
+
+def _apply_exit(cell: Cell) -> None:
+    executed(cell)
+    cell.report_exit()
+    cell.work()
+    cell.heal(lambda: _is_closed(cell))
+
+
+def _price_followers(cell: Cell) -> None:
+    executed(cell, "another contract")
+    cell.report_exit()
+    cell.work(until=lambda: _has_left(cell))
+    cell.heal(lambda: _has_left(cell))
+
+
+def _has_left(cell: Cell) -> bool:
+    return ExitSync.objects.filter(experiment__signal__symbol=cell.symbol, state="DONE").exists() and cell.is_at_rest()
+
+
+def _settle_incident(cell: Cell) -> None:
+    _lose_the_order(cell)
+    permit = cell.permit
+    assert permit is not None
+    [incident] = Incident.objects.unresolved().filter(permit=permit)
+
+    def say() -> None:
+        settle(incident.pk, "not-executed", given={"reason": "the broker's list does not have it"}, by="operator")
+
+    def say_again() -> None:
+        try:
+            say()
+        except AlreadySettled:
+            return
+
+    cell.operate(say, say_again)
+
+
+def _open_incident(cell: Cell) -> None:
+    cell.alert("expired")
+    cell.work(until=lambda: _is_reported(cell))
+    cell.heal(lambda: _is_reported(cell))
+
+
+def _is_reported(cell: Cell) -> bool:
+    return cell.incidents("EXPIRED_OPEN_TRADE") == 2 and cell.is_at_rest()  # the real trade and its twin
+
+
+def _first_revision(cell: Cell) -> None:
+    def start_in_another_mode() -> None:
+        settings.APP_MODE = "LIVE"
+        current_revision()
+
+    cell.operate(start_in_another_mode, lambda: current_revision() and None)
+    cell.alert()
+
+
+def _save_revision(cell: Cell) -> None:
+    def halt() -> None:
+        record_revision({"TRADING_HALTED": True}, changed_by="operator")
+
+    cell.operate(halt, halt)
+    cell.alert()
+    cell.heal()
+    record_revision({"TRADING_HALTED": False}, changed_by="operator")
+
+
+WAYS: dict[str, Way] = {
+    **{commit.label: plainly() for commit in Commit},
+    **{exchange: plainly() for exchange in EXCHANGES},
+    "signal.store": _store_signal,
+    "signal.release": _release_signal,
+    "signal.park": _park_signal,
+    "experiment.adopt": _adopt_experiment,
+    "call.put_back": plainly("fails once"),
+    "call.fail": plainly("refuses a question"),
+    "recommendation.record": plainly("wants to be asked"),
+    "permit.claim": _ask_about_execution,
+    "permit.put_back": plainly("loses the order twice"),
+    "permit.return": _return_permit,
+    "permit.fill": plainly("wants to be asked"),
+    "permit.not_executed": _ask_for_exit("denies its trade"),
+    "permit.refuse": _refuse,
+    "permit.not_found": _not_found,
+    "permit.accept_late": _accept_late,
+    "permit.doubt": plainly("executes and fails"),
+    "permit.void": _void_permit,
+    "permit.doubt_silent": _doubt_silent,
+    "event.store": _store_event,
+    "event.give_up": _give_up_event,
+    "exit.claim": _ask_for_exit("has exited"),
+    "exit.apply": _apply_exit,
+    "exit.followers": _price_followers,
+    "incident.settle": _settle_incident,
+    "incident.open": _open_incident,
+    "policy.first": _first_revision,
+    "policy.save": _save_revision,
+    "recommendation": plainly("wants to be asked"),
+    "execution": _ask_for_exit("has exited"),
+    "close_shadow_trade": _price_followers,
+}
