@@ -105,19 +105,19 @@ def run(
         "cells": [(point, action.value) for point, action in cells],
         "folder": str(folder),
     }
-    log = folder / "log"
-    with log.open("wb") as file:
+    log, told = folder / "log", folder / "told.jsonl"
+    with log.open("wb") as file, told.open("wb") as answers:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.fault_matrix.run", json.dumps(asked)],
             cwd=PROJECT,
             env=os.environ | {"DATABASE_URL": url, "DEBUG": "true"},
-            stdout=subprocess.PIPE,
+            stdout=answers,
             stderr=file,
             timeout=LONGEST_SECONDS,
             check=False,
         )
     assert ended.returncode == 0, log.read_text()[-3000:]
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+    return [json.loads(line) for line in told.read_text().splitlines()]
 
 
 def seen(one: dict[str, Any]) -> str:

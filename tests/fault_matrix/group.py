@@ -117,7 +117,7 @@ class Group:
     def _set_up(self) -> None:
         settings.LEASE_SECONDS = LEASE_SECONDS
         settings.CLOCK_MARGIN_SECONDS = settings.QUIET_PERIOD_SECONDS = 0.2
-        settings.EXIT_POLL_SECONDS = 3600
+        settings.EXIT_POLL_SECONDS = 30  # and a thirtieth between looks
         settings.ENGINES = {name: self.engine_settings(name) for name in "AB"}
 
     def engine_settings(self, name: str, *, is_down: bool = False) -> EngineSettings:
@@ -154,6 +154,7 @@ class Cell:
         self.manner = ""
         self._exit: dict[str, Any] = {}
         self._worker = 0
+        self._struck: list[Child] = []
 
     # what is known of it
 
@@ -189,9 +190,14 @@ class Cell:
         permit = self.permit
         if permit is None:
             return True
-        if permit.state == "UNKNOWN" and (self.configuration.can("queryable") or self.configuration.can("idempotent")):
+        if permit.state == "UNKNOWN" and self._is_pursued(permit):
             return permit.fence > 2 and not permit.lease  # armed, doubted, and asked about or sent again
         return permit.state not in ("GRANTED", "ARMED")
+
+    def _is_pursued(self, permit: ExecutionPermit) -> bool:
+        """Tell whether the engine is asked about a doubted order, or sent it again."""
+        may_be_sent = self.configuration.can("idempotent") and permit.not_after > datetime.now(UTC)
+        return self.configuration.can("queryable") or may_be_sent
 
     # what is done with it
 
@@ -376,8 +382,10 @@ class Cell:
         return permit.state[0]
 
     def leave(self) -> None:
-        """Let what stays unknown rest, so that no later cell's worker comes upon it."""
-        ExecutionPermit.objects.filter(experiment__signal__symbol=self.symbol, state="UNKNOWN").update(
+        """Let what stays unknown, and the open trade, rest, so that no later cell's worker comes upon them."""
+        for child in self._struck:
+            child.kill()
+        ExecutionPermit.objects.filter(experiment__signal__symbol=self.symbol).update(
             next_attempt_at=datetime.now(UTC) + timedelta(days=1)
         )
 
@@ -385,7 +393,9 @@ class Cell:
         return f"{self.point} {self.action.value} ({self.configuration.name}, {self.symbol})"
 
     def _start(self, work: Callable[[], int], point: str, action: Action) -> Child:
-        return Child(work, faults_armed={point: Fault(action, seconds=STOP_SECONDS)})
+        child = Child(work, faults_armed={point: Fault(action, seconds=STOP_SECONDS)})
+        self._struck.append(child)
+        return child
 
     def _others_turn(self, stopped: Child, act: Callable[[], object] | None = None) -> None:
         """A process is stopped beyond its lease: the others do what they can, then it wakes and goes on as if nothing was."""

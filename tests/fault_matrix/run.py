@@ -46,9 +46,10 @@ def _try_cell(group: Group, point: str, action: Action) -> dict[str, Any]:
         WAYS[point.partition(":")[0]](cell)
         cell.heal()
         told |= {"outcome": cell.outcome(), "hit": cell.hit}
-        cell.leave()
     except Exception:  # noqa: BLE001 - the other cells are looked at all the same
         told["error"] = traceback.format_exc()
+    finally:
+        cell.leave()
     return told | {"seconds": round(time.monotonic() - began, 3)}
 
 

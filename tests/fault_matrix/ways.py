@@ -172,7 +172,7 @@ def _ask_for_exit(manner: str) -> Way:
     def go(cell: Cell) -> None:
         executed(cell, manner)
         _be_due(cell)
-        cell.work(until=lambda: is_over(cell))
+        cell.work(until=lambda: is_over(cell), meanwhile=lambda: _be_due(cell))
         cell.heal(lambda: _be_due(cell) or is_over(cell))
 
     return go
