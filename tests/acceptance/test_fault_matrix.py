@@ -1,7 +1,7 @@
 """The matrix: at every fault point a process is killed, stopped and cut off, beside every kind of engine that trades.
 
-Not every cell is run every time: each point meets each action at least once, and each column and action all points in
-turn. ``make faults`` runs all of them; with ``FAULT_TABLE=write`` it writes what it saw into docs/fault-points.md, with
+Not every cell is run every time: each point is met by a kill and by a stop or a cut, each in another column, so that each
+column and each action meets many points. ``make faults`` runs all of them; with ``FAULT_TABLE=write`` it writes what it saw into docs/fault-points.md, with
 ``FAULT_TABLE=add`` it adds what the page does not have yet.
 """
 
@@ -84,16 +84,18 @@ def test_what_became_of_an_alert_whose_process_was_struck_is_what_the_table_says
 
 
 def is_chosen(at: int, action: Action, configuration: Configuration, known: Outcomes) -> bool:
-    """Choose for the point at this place one column for each action, and one in which it is not reached, if there is."""
-    reached, missed = [], []
+    """Choose two columns for the point at this place: in one its process is killed, in the other stopped or cut off.
+
+    Where there are columns in which the point is not reached, one of them is looked at as well.
+    """
+    reached: list[Configuration] = []
+    missed: list[Configuration] = []
     for one in CONFIGURATIONS:
-        outcomes = known[POINTS[at], one.name][action]
-        (missed if outcomes == {NOT_REACHED} else reached).append(one)
-    turn = at + 7 * list(Action).index(action)
-    return configuration in (
-        *(reached[turn % len(reached)] for _ in reached[:1]),
-        *(missed[at % len(missed)] for _ in missed[:1] if action is Action.KILL),
-    )
+        (missed if known[POINTS[at], one.name][action] == {NOT_REACHED} else reached).append(one)
+    if action is Action.KILL:
+        return configuration in (reached[at % len(reached)], *(missed[at % len(missed)] for _ in missed[:1]))
+    is_turn = (at + at // len(CONFIGURATIONS)) % 2 == (action is Action.DROP)
+    return is_turn and configuration == reached[(at + 3) % len(reached)]
 
 
 def run(
@@ -121,7 +123,7 @@ def run(
 
 
 def seen(one: dict[str, Any]) -> str:
-    return one["outcome"] if one["hit"] else NOT_REACHED
+    return str(one["outcome"]) if one["hit"] else NOT_REACHED
 
 
 def write(configuration: Configuration, told: list[dict[str, Any]]) -> None:

@@ -49,9 +49,10 @@ from webhooks.services import create_source
 
 TOKEN = "token-of-the-matrix"
 ENGINE_TIMEOUT_SECONDS = 5.0
-LEASE_SECONDS = 1.0
+# A worker sends an order within half a lease of arming it; one that shall be stopped for longer gets a short lease.
+LEASE_SECONDS, SHORT_LEASE_SECONDS = 30.0, 2.0
 STOP_SECONDS = 60.0  # ended early, when the others have had their turn
-OTHERS_TURN_SECONDS = LOST_LEASE_SECONDS = 1.1  # longer than LEASE_SECONDS
+OTHERS_TURN_SECONDS = LOST_LEASE_SECONDS = 1.2  # more than half of SHORT_LEASE_SECONDS
 PATIENCE_SECONDS = 40.0
 SENDING_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
@@ -242,14 +243,21 @@ class Cell:
         assert _status(signed_event("A", url, "recommendation.completed", data)) == 202
 
     def heal(
-        self, until: Callable[[], object] | None = None, *, window: float | None = None, leases: bool = True
+        self,
+        until: Callable[[], object] | None = None,
+        *,
+        window: float | None = None,
+        leases: bool = True,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """Let the healthy worker work, and time pass for it, until it is so, or until nothing more happens."""
-        _eventually(until or self.is_at_rest, lambda: self._one_round(window=window, leases=leases), self)
 
-    def _one_round(self, *, window: float | None = None, leases: bool = True) -> None:
-        let_time_pass(self.symbol, leases=leases)
-        self.group.heal(window=window)
+        def once_more() -> None:
+            meanwhile()
+            let_time_pass(self.symbol, leases=leases)
+            self.group.heal(window=window)
+
+        _eventually(until or self.is_at_rest, once_more, self)
 
     def work(
         self,
@@ -275,6 +283,8 @@ class Cell:
             settings.ENGINES = {"A": self.group.engine_settings("A", is_down=is_down), "B": settings.ENGINES["B"]}
             if window is not None:
                 settings.EXECUTION_WINDOW_SECONDS = window
+            if action is Action.STOP:
+                settings.LEASE_SECONDS = SHORT_LEASE_SECONDS
             return work_until_told(point)
 
         child = self._start(be_a_worker, point, action)
@@ -379,7 +389,7 @@ class Cell:
             return f"U{executed}"
         assert permit.state in ("NOT_EXECUTED", "VOID"), f"{self}: stuck as {permit.state}"
         assert executed == 0, f"{self}: closed as {permit.state}, but it was executed"
-        return permit.state[0]
+        return str(permit.state)[0]
 
     def leave(self) -> None:
         """Let what stays unknown, and the open trade, rest, so that no later cell's worker comes upon them."""

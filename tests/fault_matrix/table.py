@@ -3,7 +3,7 @@
 It is generated into ``docs/fault-points.md`` and read back from there, so that the test compares with what is published.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from config.fault_points import POINTS, Action
@@ -60,8 +60,7 @@ def _cell(outcomes: Mapping[Action, frozenset[str]]) -> str:
 
 
 def _read(cell: str) -> dict[Action, frozenset[str]]:
-    texts: Sequence[str] = cell.split(NEXT_ACTION)
-    return {
-        action: frozenset(text.split(EITHER))
-        for action, text in zip(Action, texts * len(Action) if len(texts) == 1 else texts, strict=True)
-    }
+    texts = cell.split(NEXT_ACTION)
+    if len(texts) == 1:
+        texts *= len(Action)
+    return {action: frozenset(text.split(EITHER)) for action, text in zip(Action, texts, strict=True)}

@@ -173,7 +173,7 @@ def _ask_for_exit(manner: str) -> Way:
         executed(cell, manner)
         _be_due(cell)
         cell.work(until=lambda: is_over(cell), meanwhile=lambda: _be_due(cell))
-        cell.heal(lambda: _be_due(cell) or is_over(cell))
+        cell.heal(lambda: is_over(cell), meanwhile=lambda: _be_due(cell))
 
     return go
 
