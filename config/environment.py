@@ -141,6 +141,21 @@ def read_int(env: Env, key: str, *, default: int, lowest: int, highest: int) -> 
     return int(found)
 
 
+def read_number(env: Env, key: str, *, default: float, lowest: float, highest: float) -> float:
+    """Read a number between ``lowest`` and ``highest``.
+
+    :raises ImproperlyConfigured: when it is not such a number.
+    """
+    found = env.str(key, default=str(default))
+    try:
+        number = float(found)
+    except ValueError:
+        number = float("nan")
+    if not lowest <= number <= highest:
+        raise ImproperlyConfigured(f"{key} is {found!r}. Accepted: a number from {lowest:g} to {highest:g}.")
+    return number
+
+
 def read_bool(env: Env, key: str, *, default: bool = False) -> bool:
     """Read a yes or no; anything that is neither is refused, never read as no.
 

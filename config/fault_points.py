@@ -17,6 +17,8 @@ class Commit(Enum):
     """Every commit on the path of an alert; its two points are ``<label>:before_commit`` and ``<label>:after_commit``."""
 
     STORE_SIGNAL = ("signal.store", "the web stores an alert as a signal")
+    STORE_REJECTION = ("rejection.store", "the web keeps a request that became no signal")
+    DRAIN_SPOOL = ("spool.drain", "alerts that waited on disk are stored")
     CLAIM_SIGNALS = ("signal.claim", "a worker takes up new signals")
     RELEASE_SIGNAL = ("signal.release", "a signal that could not be processed is given back")
     PARK_SIGNAL = ("signal.park", "a signal that fails again and again is parked with an incident")
@@ -47,6 +49,7 @@ class Commit(Enum):
     CLAIM_EXITS = ("exit.claim", "a worker takes up open trades to ask for their exits")
     APPLY_EXITS = ("exit.apply", "exits are applied: outcomes, and the followers with their lead")
     SETTLE_FOLLOWERS = ("exit.followers", "followers that waited for a price are closed")
+    COUNT_SUMS = ("sums.count", "changed days and pairs are counted into the sums that reports read")
     SETTLE_INCIDENT = ("incident.settle", "an operator settles an incident")
     OPEN_INCIDENT = ("incident.open", "an incident is opened by itself")
     FIRST_REVISION = ("policy.first", "the revision that the defaults or another APP_MODE make")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import psycopg
 from django.db import OperationalError, connection, transaction
 
 from config.fault_points import Action, Commit, Fault
@@ -44,6 +45,21 @@ def committed(commit: Commit) -> AbstractContextManager[None]:
 def autocommitted(commit: Commit) -> AbstractContextManager[None]:
     """Return what goes around work that commits by itself; with a fault in sight it is one transaction as well."""
     return _with_points(commit) if _plan else nullcontext()
+
+
+@contextmanager
+def surrounded(commit: Commit, *, cut: Callable[[], None]) -> Iterator[None]:
+    """Pass a commit's points before and after work that commits by itself, on connections that are not Django's.
+
+    :param cut: cuts those connections; what comes then fails by itself, or is told here that it does not know its end.
+    :raises psycopg.OperationalError: when the connection shall be lost after the commit.
+    """
+    if _strikes(f"{commit.label}:before_commit"):
+        cut()
+    yield
+    if _strikes(after := f"{commit.label}:after_commit"):
+        cut()
+        raise psycopg.OperationalError(f"the connection was dropped at {after}")
 
 
 def passing(point: str) -> None:

@@ -67,7 +67,9 @@ PATHS: dict[str, Any] = {
                 },
             },
             "responses": {
-                "200": _said("Stored, seen before, or an exit alert that was kept and opens nothing."),
+                "200": _said(
+                    "Stored, seen before, kept on disk while the database is away, or an exit alert that opens nothing."
+                ),
                 "400": _wrong("Not a readable alert; every field is named."),
                 "404": _wrong("Unknown token."),
                 "413": _wrong("Too large."),

@@ -36,3 +36,18 @@ def is_trusted(peer: str) -> bool:
     # a server that listens on IPv6 sees IPv4 peers as ::ffff:10.0.0.1
     address = getattr(address, "ipv4_mapped", None) or address
     return any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the address from which a request came: the peer, or who a trusted proxy says it took the request from.
+
+    Each proxy appends its own peer, so the list is read from its end, and the first address that is no trusted proxy is the
+    client's: what stands before it was written by whoever sent the request.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    if not is_trusted(peer):
+        return peer
+    for named in reversed(str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")):
+        if named.strip() and not is_trusted(named.strip()):
+            return named.strip()
+    return peer

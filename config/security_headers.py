@@ -29,6 +29,14 @@ ADMIN = DOCS | {"script-src": "'self' 'unsafe-eval'", "form-action": "'self'"}
 # By the beginning of the path; what is not named here is data, and no page at all.
 PAGES = (("/admin/", ADMIN), ("/api/docs/", DOCS))
 
+
+def _as_header(policy: dict[str, str]) -> str:
+    return "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
+
+
+_POLICIES = tuple((start, _as_header(policy)) for start, policy in PAGES)
+_POLICY_OF_DATA = _as_header(NOTHING)
+
 # Some of these Django sets as well; an answer that was replaced on its way out (config.problems) has lost them.
 OTHER_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,5 +66,4 @@ class SecurityHeadersMiddleware:
 
 def content_security_policy(path: str) -> str:
     """Return the policy for the page at ``path``."""
-    found = next((policy for start, policy in PAGES if path.startswith(start)), NOTHING)
-    return "; ".join(f"{directive} {sources}" for directive, sources in found.items())
+    return next((policy for start, policy in _POLICIES if path.startswith(start)), _POLICY_OF_DATA)

@@ -16,6 +16,7 @@ from config.environment import (
     read_engine_hosts,
     read_int,
     read_networks,
+    read_number,
     read_seconds,
     read_secret_key,
     read_token,
@@ -73,6 +74,7 @@ MIDDLEWARE = [
     "config.proxies.TrustedProxiesMiddleware",
     "config.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "webhooks.middleware.AlertsFirstMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -173,6 +175,9 @@ SPECTACULAR_SETTINGS = {
 WEBHOOK_MAX_BODY_BYTES = 64 * 1024
 WEBHOOK_MAX_JSON_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+# Where alerts wait while the database is away: on this machine, shared by its web processes and workers.
+SPOOL_DIR = Path(env.str("SPOOL_DIR", default="") or RUN_DIR / "spool").expanduser().absolute()
+SPOOL_MAX_BYTES = read_int(env, "SPOOL_MAX_BYTES", default=64 * 1024 * 1024, lowest=0, highest=2**40)
 
 # Faults on purpose, for tests; refused in production.
 arm(read_faults(env, app_mode=APP_MODE, debug=DEBUG))
@@ -190,6 +195,12 @@ MAX_SIGNAL_ATTEMPTS = read_int(env, "MAX_SIGNAL_ATTEMPTS", default=5, lowest=1, 
 
 # Real money is placed only with engines whose claims were proved; a proof that is older counts as never made.
 ENGINE_PROOF_MAX_AGE_DAYS = read_int(env, "ENGINE_PROOF_MAX_AGE_DAYS", default=30, lowest=1, highest=3650)
+
+# The rules of the comparison, fixed before the first pair of an experiment series is seen.
+COMPARISON_CLUSTER = read_choice(env, "COMPARISON_CLUSTER", choices=("DAY", "WEEK"), default="DAY")
+COMPARISON_SMALLEST_DIFFERENCE = read_number(
+    env, "COMPARISON_SMALLEST_DIFFERENCE", default=0.1, lowest=0.001, highest=100
+)
 
 ENGINE_ALLOWED_HOSTS = read_engine_hosts(env)
 ENGINES = {name: read_engine(env, name, app_mode=APP_MODE, allowed_hosts=ENGINE_ALLOWED_HOSTS) for name in ("A", "B")}

@@ -6,8 +6,8 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("admin/", admin.site.urls),
     path("", include("webhooks.urls")),
     path("", include("orchestrator.urls")),
     path("", include("outcomes.urls")),
+    path("admin/", admin.site.urls),  # last: it answers for everything below its address
 ]

@@ -9,7 +9,8 @@ from django.urls import NoReverseMatch, reverse
 from orchestrator.domain.vocabulary import AppMode
 from orchestrator.revisions import current_revision
 
-# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported.
+# Per group: title, then (title, icon, page, permission); the pages of later stages are named, never imported;
+# a slash before a name says that it is not one of the admin's own.
 GROUPS = (
     (
         "",
@@ -22,6 +23,7 @@ GROUPS = (
     (
         "Comparison",
         (
+            ("Comparison", "compare_arrows", "/comparison", "outcomes.view_dailyresult"),
             ("Experiments", "science", "orchestrator_experiment_changelist", "orchestrator.view_experiment"),
             (
                 "Real outcomes",
@@ -57,6 +59,7 @@ GROUPS = (
         (
             ("Signals", "notifications", "webhooks_signal_changelist", "webhooks.view_signal"),
             ("Rejected alerts", "block", "webhooks_rejectedalert_changelist", "webhooks.view_rejectedalert"),
+            ("Try an alert", "experiment", "/try-alert", "webhooks.view_alertsource"),
             ("Alert sources", "key", "webhooks_alertsource_changelist", "webhooks.view_alertsource"),
         ),
     ),
@@ -73,6 +76,12 @@ GROUPS = (
             ("Engine events", "inbox", "orchestrator_engineevent_changelist", "orchestrator.view_engineevent"),
             ("Engine health", "favorite", "orchestrator_enginehealth_changelist", "orchestrator.view_enginehealth"),
             ("Engine proofs", "verified", "orchestrator_engineproof_changelist", "orchestrator.view_engineproof"),
+            (
+                "Repeated questions",
+                "repeat",
+                "orchestrator_repeatedquestion_changelist",
+                "orchestrator.view_repeatedquestion",
+            ),
             ("Workers", "engineering", "orchestrator_workerheartbeat_changelist", "orchestrator.view_workerheartbeat"),
         ),
     ),
@@ -131,6 +140,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _address(page: str) -> str:
     try:
-        return reverse(f"admin:{page}")
+        return reverse(page[1:] if page.startswith("/") else f"admin:{page}")
     except NoReverseMatch:  # a table that is not in the admin
         return ""

@@ -20,7 +20,7 @@ from orchestrator.domain.vocabulary import CallKind, Engine, IncidentKind
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, ExecutionPolicy, Experiment, MarketContext, PolicyRevision
 from orchestrator.policies import current_availability, revision_row
-from orchestrator.queue import release_signal
+from orchestrator.queue import is_doubtful, release_signal
 from orchestrator.revisions import current_revision
 from webhooks.models import Signal
 
@@ -54,9 +54,10 @@ def process_signals(claimed: Sequence[Signal]) -> int:
     for signal in claimed:
         if signal.attempts > settings.MAX_SIGNAL_ATTEMPTS:
             _give_up(signal, signal.last_error or "it was taken up and never finished; it may kill the worker")
-    # what was not finished before may be what killed its worker, so it goes alone, and after the others
-    batches = [[signal for signal in claimed if signal.attempts == 1]]
-    batches += [[signal] for signal in claimed if 1 < signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
+    # what is doubtful may be what killed its worker, so it goes alone, and after the others
+    left = [signal for signal in claimed if signal.attempts <= settings.MAX_SIGNAL_ATTEMPTS]
+    batches = [[signal for signal in left if not is_doubtful(signal)]]
+    batches += [[signal] for signal in left if is_doubtful(signal)]
     return sum(
         # attempts of signals are counted by their rows, and lie apart
         apply_or_take_apart(batch, lambda signals: len(create_experiments(signals)), _fail, tries=1)

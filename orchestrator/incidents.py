@@ -25,6 +25,8 @@ SEVERITIES = {
     IncidentKind.EXPIRED_OPEN_TRADE: Severity.HIGH,
     IncidentKind.POISON_SIGNAL: Severity.HIGH,
     IncidentKind.POISON_WORK: Severity.HIGH,
+    IncidentKind.SIGNAL_GAP: Severity.HIGH,
+    IncidentKind.SILENT_SOURCE: Severity.MEDIUM,
     IncidentKind.DATABASE_CHANGED: Severity.CRITICAL,
     IncidentKind.DATABASE_NOT_DURABLE: Severity.CRITICAL,
 }

@@ -27,6 +27,7 @@ from orchestrator.models import EngineCall, EngineEvent, ExecutionPermit
 from orchestrator.revisions import HELD_AT_MOST, LEAVING_MARGIN_SECONDS, POLICY_LOCK, SEND_WITHIN_SECONDS
 from webhooks.models import Signal
 
+DEATHS_TOGETHER = 2
 BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 MAY_SEND_SECONDS = SEND_WITHIN_SECONDS + LEAVING_MARGIN_SECONDS
@@ -38,36 +39,50 @@ def back_off(attempts: int) -> float:
 
 
 def claim_signals(*, limit: int, lease_seconds: float) -> list[Signal]:
-    """Take up to ``limit`` new signals that nobody holds, and after them one that was taken up before and not finished.
+    """Take up to ``limit`` signals that nobody holds, oldest first, and after them one that is doubtful.
 
-    Each comes back with its lock and its counted attempt. What may have killed its worker is claimed by ones: claimed
-    with others, it would use up their attempts as well. Served by the partial index over unprocessed signals.
+    Each comes back with its lock, its counted attempt and ``is_doubtful``. What a worker had in hand when it died is taken
+    over with the new ones, once. What failed before, or was in hand when two workers died, may be why: it is claimed by
+    ones, for with others it would use up their attempts as well. Served by the partial index over unprocessed signals.
     """
     with autocommitted(Commit.CLAIM_SIGNALS):
         claimed = Signal.objects.raw(
             """
             WITH due AS MATERIALIZED (
                    SELECT signal_id FROM signals
-                    WHERE NOT processed AND parked_at IS NULL AND attempts = 0
+                    WHERE NOT processed AND parked_at IS NULL
+                      AND (attempts = 0 OR (%(at_once)s AND attempts = 1 AND processing_lock IS NOT NULL))
                       AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
                       AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
                     ORDER BY received_at, signal_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
                  again AS MATERIALIZED (
                    SELECT signal_id FROM signals
-                    WHERE NOT processed AND parked_at IS NULL AND attempts > 0
+                    WHERE NOT processed AND parked_at IS NULL
+                      AND (attempts > 1 OR (attempts = 1 AND (processing_lock IS NULL OR NOT %(at_once)s)))
                       AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
                       AND (lock_expires_at IS NULL OR lock_expires_at <= clock_timestamp())
                     ORDER BY received_at, signal_id LIMIT 1 FOR UPDATE SKIP LOCKED)
             UPDATE signals SET processing_lock = %(lock)s, attempts = attempts + 1,
                    lock_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-              FROM (SELECT signal_id FROM due UNION ALL SELECT signal_id FROM again) AS mine
+              FROM (SELECT signal_id, FALSE AS is_doubtful FROM due
+                    UNION ALL SELECT signal_id, TRUE FROM again) AS mine
              WHERE signals.signal_id = mine.signal_id
                AND (SELECT set_config('synchronous_commit', 'off', TRUE)) IS NOT NULL
-            RETURNING signals.*
+            RETURNING signals.*, mine.is_doubtful
             """,
-            {"lock": new_key(), "lease": lease_seconds, "limit": limit},
+            {"lock": new_key(), "lease": lease_seconds, "limit": limit, "at_once": _may_die_twice()},
         )
-        return sorted(claimed, key=lambda signal: (signal.attempts > 1, signal.received_at, signal.signal_id))
+        return sorted(claimed, key=lambda signal: (is_doubtful(signal), signal.received_at, signal.signal_id))
+
+
+def is_doubtful(signal: Signal) -> bool:
+    """Tell whether a claimed signal failed before, or was in hand when two workers died; the claim says so."""
+    return bool(getattr(signal, "is_doubtful", signal.attempts > 1))
+
+
+def _may_die_twice() -> bool:
+    """Tell whether work has attempts left, alone, after two deaths that it may have had no part in."""
+    return bool(settings.MAX_SIGNAL_ATTEMPTS > DEATHS_TOGETHER)
 
 
 def release_signal(signal: Signal, *, error: str, park: bool) -> bool:
@@ -107,12 +122,13 @@ def claim_calls(
         claimed = EngineCall.objects.raw(
             """
             WITH due AS MATERIALIZED (
-                   SELECT id, lease <> '' AND attempts > 1 AS was_doubtful FROM engine_calls AS call
+                   SELECT id, lease <> '' AND (attempts > 1 OR NOT %(at_once)s) AS was_doubtful FROM engine_calls AS call
                     WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED')
                       AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
-                      AND (lease = '' OR attempts <= 1 OR %(with_doubtful)s AND id = (
+                      AND (lease = '' OR (%(at_once)s AND attempts <= 1) OR %(with_doubtful)s AND id = (
                           SELECT id FROM engine_calls
-                           WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> '' AND attempts > 1
+                           WHERE engine = %(engine)s AND state IN ('PENDING', 'SENT', 'ACCEPTED') AND lease <> ''
+                             AND (attempts > 1 OR NOT %(at_once)s)
                              AND next_attempt_at <= clock_timestamp() AND deadline_at > clock_timestamp()
                              AND (error <> '' OR attempts < %(most_attempts)s)
                            ORDER BY attempts, next_attempt_at, id LIMIT 1))
@@ -138,6 +154,7 @@ def claim_calls(
                 "lease_seconds": lease_seconds,
                 "with_doubtful": with_doubtful,
                 "most_attempts": settings.MAX_SIGNAL_ATTEMPTS,
+                "at_once": _may_die_twice(),
             },
         )
         return sorted(claimed, key=lambda call: call.id)

@@ -37,6 +37,7 @@ from orchestrator.domain.vocabulary import (
 from orchestrator.incidents import open_incident
 from orchestrator.models import EngineCall, ExecutionPermit, Experiment, Recommendation, ShadowTrade
 from orchestrator.queue import database_clock, lock_experiments, reconsider_events
+from orchestrator.repeats import note_repeat
 from orchestrator.shadow_trades import tell_engines
 
 log = structlog.get_logger(__name__)
@@ -121,7 +122,7 @@ def _record_one(
     except (UnreadableRecommendation, InputHashMismatch) as error:
         return _refuse(received, call, error)
     if earlier is not None:
-        return _compare(received, earlier, answer)
+        return _compare(received, earlier, answer, input_hash=call.input_hash or "")
     # recorded after the deadline, whatever held it up, it may no longer execute
     late = call.state == CallState.FAILED or at > call.deadline_at
     _end_call(call, CallState.ANSWERED, received=received, error=call.error if call.state == CallState.FAILED else "")
@@ -208,7 +209,10 @@ def _refuse(received: Received, call: EngineCall, error: ValueError) -> Recorded
     return Recorded(received, is_new=False, problem=str(error))
 
 
-def _compare(received: Received, earlier: Recommendation, answer: Answer) -> Recorded:
+def _compare(received: Received, earlier: Recommendation, answer: Answer, *, input_hash: str) -> Recorded:
+    recorded = read_recommendation(earlier.raw, experiment_id=received.experiment_id, input_hash=input_hash)
+    if note_repeat(received.experiment_id, received.engine, recorded=recorded, again=answer, at=received.received_at):
+        return Recorded(received, is_new=False)
     # the texts, read again: the stored terms have their numbers as PostgreSQL gives them back
     first, second = read_object(earlier.raw), read_object(answer.raw)
     if (first["recommendation"], first.get("reason")) == (second["recommendation"], second.get("reason")):

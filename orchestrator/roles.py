@@ -21,6 +21,7 @@ MORE = {
         "orchestrator.settle_incident",
         "webhooks.add_alertsource",
         "webhooks.change_alertsource",
+        "webhooks.read_again",
     ),
     POLICY_MANAGER: ("constance.change_config",),
 }

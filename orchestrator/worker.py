@@ -42,7 +42,7 @@ from orchestrator.permits import (
     record_execution_answer,
     void_expired_permits,
 )
-from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled
+from orchestrator.queue import arm_permits, claim_calls, claim_signals, claim_unsettled, is_doubtful
 from orchestrator.revisions import SEND_WITHIN_SECONDS, current_revision
 
 log = structlog.get_logger(__name__)
@@ -234,7 +234,7 @@ class Worker:
         while claimed := claim_signals(limit=self.options.batch_size, lease_seconds=settings.LEASE_SECONDS):
             process_signals(claimed)
             did += len(claimed)
-            if claimed[-1].attempts == 1 or time.monotonic() > until:
+            if not is_doubtful(claimed[-1]) or time.monotonic() > until:
                 break
         return did
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import models
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -26,9 +26,14 @@ from outcomes.api_filters import (
     TradeFilters,
     refuse_senseless,
 )
+from outcomes.certificate import certificate
+from outcomes.domain.policy_rules import ACCEPTED as POLICY_ACCEPTED
 from outcomes.filters import ACCEPTED, read_filters
 from outcomes.models import RealTradeOutcome, ShadowTradeOutcome
 from outcomes.paging import NewestFirst, SideBySide
+from outcomes.policy_reading import read_policies
+from outcomes.policy_report import policy_report
+from outcomes.report_serializers import ComparisonReportSerializer, PerformanceReportSerializer
 from outcomes.serializers import (
     ExperimentSerializer,
     IncidentSerializer,
@@ -39,6 +44,7 @@ from outcomes.serializers import (
 )
 from outcomes.summaries import KIND_OF_PURPOSE, REAL
 from outcomes.trace import trace
+from webhooks.canonical import canonical
 from webhooks.models import Signal
 
 PURPOSE_OF_KIND = {kind: purpose for purpose, kind in KIND_OF_PURPOSE.items()}
@@ -216,10 +222,27 @@ class Trace(APIView):
         return Response(trace(experiment))
 
 
+class Certificate(APIView):
+    """The evidence that both engines were treated alike in one experiment, as a file to keep."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, operation_id="experiments_certificate")
+    def get(self, request: Request, id: UUID) -> HttpResponse:  # noqa: A002 - the name in the address
+        refuse_senseless(request.query_params, None)
+        experiment = Experiment.objects.filter(pk=id).first()
+        if experiment is None:
+            raise Http404
+        # canonical, not as the renderer writes it: whoever removes certificate_hash from the text can recompute it
+        return HttpResponse(
+            canonical(certificate(experiment)),
+            content_type="application/json",
+            headers={"Content-Disposition": f'attachment; filename="certificate-{id}.json"'},
+        )
+
+
 class PerformanceReport(APIView):
     """Performance per engine and kind: real, shadow and twin are never added together."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=PerformanceReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.performance(read_filters(dict(request.query_params.lists()))))
 
@@ -227,6 +250,22 @@ class PerformanceReport(APIView):
 class ComparisonReport(APIView):
     """Is one engine better? Paired, day-clustered, and valid however often one looks."""
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, parameters=REPORT_PARAMETERS)
+    @extend_schema(responses=ComparisonReportSerializer, parameters=REPORT_PARAMETERS)
     def get(self, request: Request) -> Response:
         return Response(reports.comparison(read_filters(dict(request.query_params.lists()))))
+
+
+class PolicyReport(APIView):
+    """What would we have earned under another policy? ``policy`` may be given several times; the filters are the reports'."""
+
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT,
+        parameters=[
+            OpenApiParameter("policy", OpenApiTypes.STR, many=True, required=True, description=POLICY_ACCEPTED),
+            *REPORT_PARAMETERS,
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        params = dict(request.query_params.lists())
+        policies = read_policies(params.pop("policy", []))
+        return Response(policy_report(policies, read_filters(params)))

@@ -93,6 +93,7 @@ def dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str
         context["experiments"] = _newest()
     if may("outcomes.view_dailyresult"):
         context["results"] = results()
+        context["comparison_page"] = _address("comparison")
     return context
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.domain.assignment import bucket
 from orchestrator.domain.vocabulary import CallKind, Engine
 from orchestrator.models import EngineCall, ExecutionPolicy, Experiment, RealTrade, Recommendation, ShadowTrade
+from outcomes.certificate import certificate_of
 from outcomes.timeline import timeline
 from outcomes.trace import answer_of, read_record
 
@@ -82,6 +83,7 @@ def experiment_page(experiment: Experiment) -> dict[str, Any]:
         "answer": answer_of(record),
         "bucket": bucket(experiment.assignment_hash),
         "timeline": timeline(record),
+        "certificate": certificate_of(record),
     }
 
 

@@ -11,7 +11,8 @@ from orchestrator.domain.moments import UnreadableMoment, moment_string, read_mo
 from orchestrator.domain.vocabulary import ExecutionMode
 from webhooks.alerts import symbols, timeframes
 
-NAMES = ("from", "to", "symbol", "timeframe", "mode")
+NAMES = ("from", "to", "symbol", "timeframe", "mode", "policy_version")
+A_VERSION = re.compile(r"[!-~]{1,32}")
 A_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ACCEPTED = {
     "from": "a day such as 2026-03-02, or a time with a zone such as 2026-03-02T14:30:00Z",
@@ -19,6 +20,7 @@ ACCEPTED = {
     "symbol": "a symbol of at most 64 characters, such as SPY or NASDAQ:AAPL",
     "timeframe": timeframes.ACCEPTED,
     "mode": " or ".join(ExecutionMode),
+    "policy_version": "a policy version as experiments name it, such as v1.0-r3",
 }
 
 
@@ -31,6 +33,12 @@ class ReportFilters:
     symbol: str | None = None
     timeframe: str | None = None
     mode: ExecutionMode | None = None
+    policy_version: str | None = None
+
+    @property
+    def is_of_everything(self) -> bool:
+        """Tell whether nothing but time restricts."""
+        return not (self.symbol or self.timeframe or self.mode or self.policy_version)
 
     def as_json(self) -> dict[str, str | None]:
         return {
@@ -39,6 +47,7 @@ class ReportFilters:
             "symbol": self.symbol,
             "timeframe": self.timeframe,
             "mode": self.mode.value if self.mode else None,
+            "policy_version": self.policy_version,
         }
 
 
@@ -61,7 +70,8 @@ def read_filters(params: Mapping[str, list[str]]) -> ReportFilters:
         faults.append(Fault("to", shown(params["to"][0]), f"a time that is not before from ({moment_string(since)})"))
     if faults:
         raise Refused(faults)
-    return ReportFilters(since, until, values.get("symbol"), values.get("timeframe"), values.get("mode"))
+    names = ("symbol", "timeframe", "mode", "policy_version")
+    return ReportFilters(since, until, *(values.get(name) for name in names))
 
 
 def _read(name: str, found: list[str]) -> Any:
@@ -79,6 +89,10 @@ def _read(name: str, found: list[str]) -> Any:
             return _moment(text, end_of_day=True)
         case "mode":
             return ExecutionMode(text)
+        case "policy_version":
+            if not A_VERSION.fullmatch(text):
+                raise ValueError(text)
+            return text
         case "timeframe":
             return timeframes.read_timeframe(text)
         case _:

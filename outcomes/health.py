@@ -9,7 +9,8 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from outcomes import observations
-from outcomes.measures import registry
+from outcomes.measures import age_of, registry
+from webhooks.spool import the_spool
 
 
 @require_safe
@@ -24,7 +25,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     try:
         with observations.probe() as opened:
             observations.check_migrations(opened)
-            body = {"status": "ready", "database": "ok", "migrations": "ok", **_state(opened)}
+            body = {"status": "ready", "database": "ok", "migrations": "ok", **_state(opened), "spool": _spool()}
     except observations.Unready as error:
         return _unready({"database": "ok", "migrations": str(error)})
     except (psycopg.OperationalError, OperationalError):
@@ -55,5 +56,15 @@ def _state(opened: "psycopg.Connection[Any]") -> dict[str, Any]:
     }
 
 
+def _spool() -> dict[str, Any]:
+    waiting = the_spool().state()
+    return {
+        "alerts": waiting.alerts,
+        "oldest_age_seconds": age_of(waiting),
+        "bytes": waiting.used_bytes,
+        "most_bytes": waiting.most_bytes,
+    }
+
+
 def _unready(body: dict[str, Any]) -> JsonResponse:
-    return JsonResponse({"status": "unready", **body}, status=503, headers={"Retry-After": "5"})
+    return JsonResponse({"status": "unready", **body, "spool": _spool()}, status=503, headers={"Retry-After": "5"})

@@ -1,7 +1,6 @@
 """Proving the invariants: every rule asked of one snapshot of the database, while workers run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.db import DataError, connection, transaction
 
 from orchestrator.queue import LONGEST_BACK_OFF_SECONDS
 from outcomes.invariant_rules import RULES, Rule
+from outcomes.snapshot import one_snapshot
 from webhooks.alerts import UnreadableAlert, read_payload
 from webhooks.canonical import signal_hash
 from webhooks.models import Signal
@@ -35,7 +35,7 @@ def violations() -> list[Violation]:
 
 def check_invariants() -> Iterator[tuple[str, Violation | None]]:
     """Yield the name of every invariant with its violation, or None where it holds; all see the same snapshot."""
-    with _one_snapshot():
+    with one_snapshot():
         yield SIGNAL_HASHES, _broken_signal_hashes()
         for rule in RULES:
             yield rule.name, _broken(rule)
@@ -50,18 +50,6 @@ def a_worker_is_alive() -> bool:
             [settings.LEASE_SECONDS],
         )
         return bool(cursor.fetchone()[0])
-
-
-@contextmanager
-def _one_snapshot() -> Iterator[None]:
-    """See one moment of the database and change nothing; inside a caller's transaction, see what the caller sees."""
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def _broken(rule: Rule) -> Violation | None:

@@ -1,6 +1,7 @@
 """The measures at ``/metrics``: read from the database at each scrape, so that all web processes say the same."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import psycopg
 import structlog
@@ -12,6 +13,8 @@ from psycopg.rows import TupleRow
 
 from orchestrator.domain.vocabulary import ExecutionMode, PermitState, Severity
 from outcomes import observations
+from webhooks.refusals import refusals
+from webhooks.spool import SpoolState, the_spool
 
 log = structlog.get_logger(__name__)
 NEWEST = f"among the newest {observations.CAP}"
@@ -21,6 +24,7 @@ class DatabaseMeasures(Collector):
     """A handful of statements of bounded cost; when the database is away, that is all it says."""
 
     def collect(self) -> Iterator[Metric]:
+        yield from _intake()
         try:
             with observations.probe() as opened:
                 observations.check_migrations(opened)
@@ -43,6 +47,27 @@ def registry() -> CollectorRegistry:
     made = CollectorRegistry()
     made.register(DatabaseMeasures())
     return made
+
+
+def _intake() -> Iterator[Metric]:
+    """What is on this machine's disk, whether the database answers or not."""
+    waiting = the_spool().state()
+    yield _gauge("spool_alerts", "Alerts on this machine's disk that wait for the database.", waiting.alerts)
+    yield _gauge("spool_oldest_seconds", "Age of the oldest of them.", age_of(waiting))
+    yield _gauge("spool_bytes", "What they take.", waiting.used_bytes)
+    yield _gauge(
+        "spool_bytes_most",
+        "What they may take (SPOOL_MAX_BYTES); beyond it alerts are answered with 503.",
+        waiting.most_bytes,
+    )
+    yield _gauge(
+        "webhook_unauthenticated", "Requests to the webhook without a valid token, ever, on this machine.", refusals()
+    )
+
+
+def age_of(waiting: SpoolState) -> float:
+    """Return for how many seconds the oldest alert has been waiting, 0 when none waits."""
+    return max(0.0, (datetime.now(UTC) - waiting.oldest_at).total_seconds()) if waiting.oldest_at else 0.0
 
 
 def _measures(opened: "psycopg.Connection[TupleRow]") -> Iterator[Metric]:

@@ -1,227 +1,320 @@
-"""The SQL of the reports: every pass over rows happens in the database; Python gets a line per group or per day.
+"""What the reports are made of, read from sums of days; the database adds up, Python gets a line per day.
 
-Real and shadow outcomes stand in two tables; every line says which of them it was counted from, and nothing adds the two.
+What has been noted and is not counted yet, and periods that begin or end within a day, are read from trades and pairs, so
+that every answer is exact at every moment. Its cost grows with days, open work and what is not counted yet.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from django.db import connection
 
 from orchestrator.domain.vocabulary import Engine
-from outcomes.domain.comparison import DayOfPairs, DayOfWins
-from outcomes.domain.metrics import Sums
-from outcomes.filters import ReportFilters
-
-# The cumulated closed P&L starts at 0, so its peak so far is never below 0; order of closing: exit_time, outcome_id.
-_PERFORMANCE = """
-    WITH closed AS (
-        SELECT 'real' AS kind, outcome.engine, outcome.pnl, outcome.exit_time, outcome.outcome_id
-          FROM real_trade_outcomes AS outcome {joins}
-         WHERE {conditions}
-        UNION ALL
-        SELECT lower(trade.purpose), outcome.engine, outcome.pnl, outcome.exit_time, outcome.outcome_id
-          FROM shadow_trade_outcomes AS outcome JOIN shadow_trades AS trade USING (trade_id) {joins}
-         WHERE {conditions}
-    ), curve AS (
-        SELECT *, sum(pnl) OVER so_far AS cumulated
-          FROM closed
-        WINDOW so_far AS (PARTITION BY kind, engine ORDER BY exit_time, outcome_id ROWS UNBOUNDED PRECEDING)
-    ), falls AS (
-        SELECT *, greatest(0, max(cumulated) OVER so_far) - cumulated AS fall
-          FROM curve
-        WINDOW so_far AS (PARTITION BY kind, engine ORDER BY exit_time, outcome_id ROWS UNBOUNDED PRECEDING)
-    )
-    SELECT engine, kind, count(*), count(*) FILTER (WHERE pnl > 0), count(*) FILTER (WHERE pnl < 0),
-           sum(pnl), sum(pnl * pnl), coalesce(sum(pnl) FILTER (WHERE pnl > 0), 0),
-           coalesce(sum(pnl) FILTER (WHERE pnl < 0), 0), min(pnl), max(pnl), max(fall)
-      FROM falls
-     GROUP BY engine, kind
-"""
-_MODE_JOIN = "JOIN execution_policies AS policy ON policy.experiment_id = {table}.experiment_id"
-_SIGNAL_JOIN = (
-    "JOIN experiments ON experiments.experiment_id = {table}.experiment_id "
-    "JOIN signals AS signal ON signal.signal_id = experiments.signal_id"
+from outcomes import pair_sql, trade_sql
+from outcomes.domain.curves import Bounds, days_to_look_at, ends_only
+from outcomes.domain.daily import (
+    Answers,
+    Curve,
+    DayOfAssignments,
+    DayOfPairs,
+    DayOfTrades,
+    IncompletePairs,
+    TradeSums,
 )
+from outcomes.domain.vocabulary import Basis
+from outcomes.filters import ReportFilters
+from outcomes.periods import Period, period_of
 
-# What an engine contributes to a pair: 0 for a PASS, else its shadow trade or its twin. Capital at risk is the
-# recommendation's max_loss, else what a bought contract cost; unreadable or 0: no R.
-_SIDE = """
-    SELECT asked.experiment_id,
-           CASE WHEN answer.action = 'PASS' THEN 'passed'
-                WHEN outcome.outcome_id IS NOT NULL THEN 'closed'
-                WHEN trade.status = 'VOID' THEN 'void'
-                WHEN answer.action IS NULL AND asked.state = 'FAILED' THEN 'no_answer'
-                ELSE 'open' END AS state,
-           CASE WHEN answer.action = 'PASS' THEN 0 ELSE outcome.pnl END AS pnl,
-           CASE WHEN answer.action = 'PASS' THEN 0
-                ELSE round(outcome.pnl / nullif(round(CASE
-                     WHEN trade.terms ->> 'max_loss' IS NOT NULL THEN
-                          CASE WHEN trade.terms ->> 'max_loss' ~ '^\\s*[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{{1,3}})?\\s*$'
-                               THEN (trade.terms ->> 'max_loss')::numeric END
-                     WHEN outcome.side = 'BUY' THEN outcome.entry_price * outcome.quantity * outcome.multiplier
-                     END, 8), 0), 12) END AS r,
-           CASE WHEN answer.action = 'PASS' THEN answer.received_at ELSE outcome.exit_time END AS completed_at
-      FROM engine_calls AS asked
-      LEFT JOIN recommendations AS answer ON answer.call_id = asked.id
-      LEFT JOIN shadow_trades AS trade ON trade.experiment_id = asked.experiment_id AND trade.engine = asked.engine
-      LEFT JOIN shadow_trade_outcomes AS outcome ON outcome.trade_id = trade.trade_id
-     WHERE asked.kind = 'RECOMMENDATION' AND asked.engine = '{engine}'
+_WHOLE_DAYS = "(%(first)s::date IS NULL OR day >= %(first)s) AND (%(last)s::date IS NULL OR day <= %(last)s)"
+_WITHIN = "(%(since)s::timestamptz IS NULL OR at >= %(since)s) AND (%(until)s::timestamptz IS NULL OR at <= %(until)s)"
+# A day that was counted in several slices has their curves' bounds only: trades of different slices alternate.
+_KEPT_TRADES = """
+    SELECT engine, kind, day, count(*) AS parts, sum(trades)::int, sum(wins)::int, sum(losses)::int, sum(total_pnl),
+           sum(squares), sum(cubes), sum(fourths), sum(gross_profit), sum(gross_loss), sum(downside_squares), min(lowest),
+           max(highest), sum(peak), sum(trough), max(drawdown)
+      FROM daily_trades JOIN report_slices AS slice ON slice.id = daily_trades.slice_id
+     WHERE {slices} AND {days} AND day NOT IN (SELECT day FROM noted)
+     GROUP BY engine, kind, day
 """
-_PAIRS = """
-    WITH a AS ({side_a}), b AS ({side_b}), sides AS (
-        SELECT a.state AS a_state, b.state AS b_state, a.pnl AS a_pnl, b.pnl AS b_pnl,
-               a.pnl - b.pnl AS difference, a.r - b.r AS r_difference, experiments.created_at,
-               CASE WHEN 'void' IN (a.state, b.state) THEN 'void'
-                    WHEN 'no_answer' IN (a.state, b.state) THEN 'no_answer'
-                    WHEN 'open' IN (a.state, b.state) THEN 'open'
-                    ELSE 'complete' END AS state,
-               greatest(a.completed_at, b.completed_at) AS completed_at
-          FROM experiments JOIN a USING (experiment_id) JOIN b USING (experiment_id) {joins}
-         WHERE {conditions}
-    ), pairs AS (
-        SELECT *, CASE WHEN state = 'complete' THEN completed_at ELSE created_at END AS counted_at FROM sides
-    )
-    SELECT state, CASE WHEN state = 'complete' THEN (completed_at AT TIME ZONE 'UTC')::date END AS day, count(*),
-           coalesce(sum(difference), 0), count(r_difference), coalesce(sum(r_difference), 0),
-           count(*) FILTER (WHERE a_pnl > 0 AND b_pnl <= 0), count(*) FILTER (WHERE b_pnl > 0 AND a_pnl <= 0),
-           count(*) FILTER (WHERE a_state = 'passed'), count(*) FILTER (WHERE b_state = 'passed'),
-           count(*) FILTER (WHERE a_state = 'passed' AND b_state = 'passed'),
-           extract(epoch FROM clock_timestamp() - min(created_at))::float
-      FROM pairs
-     WHERE {period}
-     GROUP BY 1, 2
-     ORDER BY 1, 2
+_TRADES = """
+    WITH noted AS (SELECT DISTINCT day FROM changed_days WHERE {days}),
+         stretch (starts, ends) AS (
+             SELECT * FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[])
+             UNION ALL
+             SELECT day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC' - interval '1 us' FROM noted
+         )
+    {kept} UNION ALL SELECT engine, kind, day, 1, {sums} FROM ({live}) AS live
+     ORDER BY day
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """All pairs that the filters leave, by what they are worth to the comparison, and the complete ones by day.
+def trade_days(filters: ReportFilters) -> Mapping[tuple[str, str], Sequence[DayOfTrades]]:
+    """Return the days with closed trades per (engine, kind), in order; a kind without trades is absent.
 
-    ``oldest_open_seconds`` is the age of the oldest experiment with an open side, None without one.
+    What follows from the days altogether is exact, the largest fall as well. Where trades of several slices alternate
+    within a day that holds no end of the largest fall, the curve of that one day shows where it began and ended only.
     """
-
-    complete: int
-    open: int
-    oldest_open_seconds: float | None
-    void: int
-    no_answer: int
-    passed_a: int
-    passed_b: int
-    passed_both: int
-    in_currency: tuple[DayOfPairs, ...]
-    in_r: tuple[DayOfPairs, ...]
-    wins: tuple[DayOfWins, ...]
-
-
-def performance_sums(filters: ReportFilters) -> Mapping[tuple[str, str], Sums]:
-    """Return the sums per (engine, kind) of what the filters leave, in one statement; a kind without trades is absent."""
-    joins, conditions, values = _restrictions(filters, table="outcome")
-    if filters.since:
-        conditions.append("outcome.exit_time >= %(since)s")
-    if filters.until:
-        conditions.append("outcome.exit_time <= %(until)s")
-    rows = _fetch(_PERFORMANCE.format(joins=joins, conditions=_all(conditions)), values)
-    return {(engine, kind): Sums(*sums) for engine, kind, *sums in rows}
+    found = _trade_lines(filters, period_of(filters), with_kept=True)
+    days = sorted({day for lines in found.values() for day in days_to_look_at([line.bounds for line in lines])})
+    looked_at: Mapping[tuple[str, str], Sequence[_TradeLine]] = {}
+    if days:
+        stretches = trade_sql.stretches_of(days)
+        pairs = tuple(zip(stretches["starts"], stretches["ends"], strict=True))
+        looked_at = _trade_lines(filters, Period(days[-1], days[0], pairs), with_kept=False)
+    exact = {(key, line.day): line for key, lines in looked_at.items() for line in lines}
+    return {
+        key: [DayOfTrades(line.day, exact.get((key, line.day), line).sums) for line in lines]
+        for key, lines in found.items()
+    }
 
 
-def pairs(filters: ReportFilters) -> Pairs:
-    """Return the pairs of all experiments, in one statement.
+def answers(filters: ReportFilters) -> Mapping[tuple[str, str], Answers]:
+    """Return how often each engine answered and passed, per role, in the experiments that began in the period."""
+    days = _experiment_days(filters)
+    found = {}
+    for engine in Engine:
+        for kind, role in (("real", "executing"), ("shadow", "shadow"), ("twin", "executing")):
+            name = f"{engine.lower()}_{role}"
+            found[engine.value, kind] = Answers(
+                answers=sum(day.sums[f"{name}_answers"] for day in days),
+                passes=sum(day.sums[f"{name}_passes"] for day in days),
+            )
+    return found
 
-    A complete pair belongs to the moment at which its second side was known. A pair that is not complete belongs to the
-    moment of its experiment; an open one is counted however old it is, so ``since`` does not hide it.
+
+def pair_days(filters: ReportFilters) -> Sequence[DayOfPairs]:
+    """Return the complete pairs per day on which their second side was known, at the synchronised exit."""
+    return _pair_days(filters, Basis.SYNCHRONISED)
+
+
+def own_exit_pair_days(filters: ReportFilters) -> Sequence[DayOfPairs]:
+    """Return the pairs of which both engines' own exits are known, per day of the later one; a PASS has none and counts 0.
+
+    The lead's exit is its own, and that of its real trade is its twin's too, unless it told another one.
     """
-    joins, conditions, values = _restrictions(filters, table="experiments")
-    period = []
-    if filters.since:
-        period.append("(counted_at >= %(since)s OR state = 'open')")
-    if filters.until:
-        period.append("counted_at <= %(until)s")
-    rows = _fetch(
-        _PAIRS.format(
-            side_a=_SIDE.format(engine=Engine.A),
-            side_b=_SIDE.format(engine=Engine.B),
-            joins=joins,
-            conditions=_all(conditions),
-            period=_all(period),
-        ),
-        values,
+    return _pair_days(filters, Basis.OWN_EXIT)
+
+
+def execution_costs(filters: ReportFilters) -> Mapping[str, Sequence[DayOfPairs]]:
+    """Return, per engine, its real trades minus their own twins, both closed, per day of the later exit."""
+    return {
+        Engine.A.value: _pair_days(filters, Basis.EXECUTION_A),
+        Engine.B.value: _pair_days(filters, Basis.EXECUTION_B),
+    }
+
+
+def incomplete_pairs(filters: ReportFilters) -> IncompletePairs:
+    """Return the pairs that no mean contains, by the time of their experiments.
+
+    An open one is counted however old it is: ``since`` does not hide it.
+    """
+    conditions = conditions_of(filters)
+    ((number, oldest),) = fetch(
+        f"""
+        WITH {pair_sql.CHANGED}, {moved()}
+        SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float
+          FROM (SELECT created_at FROM pairs JOIN report_slices AS slice ON slice.id = pairs.slice_id
+                 WHERE state = 'OPEN' AND experiment_id NOT IN (SELECT experiment_id FROM changed) AND {conditions}
+                UNION ALL
+                SELECT created_at FROM moved WHERE times = 1 AND state = 'OPEN' AND {conditions}) AS open
+         WHERE %(until)s::timestamptz IS NULL OR created_at <= %(until)s
+        """,
+        values_of(filters),
     )
-    lines = [_Line(*row) for row in rows]
-    complete = [line for line in lines if line.state == "complete" and line.day is not None]
-    count = {state: sum(line.pairs for line in lines if line.state == state) for state in ("open", "void", "no_answer")}
-    return Pairs(
-        complete=sum(line.pairs for line in complete),
-        open=count["open"],
-        oldest_open_seconds=next((line.oldest_seconds for line in lines if line.state == "open"), None),
-        void=count["void"],
-        no_answer=count["no_answer"],
-        passed_a=sum(line.passed_a for line in complete),
-        passed_b=sum(line.passed_b for line in complete),
-        passed_both=sum(line.passed_both for line in complete),
-        in_currency=tuple(DayOfPairs(line.day, line.pairs, line.difference) for line in complete if line.day),
-        in_r=tuple(
-            DayOfPairs(line.day, line.pairs_in_r, line.r_difference)
-            for line in complete
-            if line.day and line.pairs_in_r
-        ),
-        wins=tuple(DayOfWins(line.day, line.only_a, line.only_b) for line in complete if line.day),
+    days = _experiment_days(filters)
+    return IncompletePairs(
+        open=number,
+        oldest_open_seconds=oldest,
+        void=sum(day.sums["void"] for day in days),
+        no_answer=sum(day.sums["no_answer"] for day in days),
     )
+
+
+def assignments(filters: ReportFilters) -> Sequence[DayOfAssignments]:
+    """Return to which variant experiments went, per day on which they began and share that engine A was to get."""
+    return [
+        DayOfAssignments(day.day, day.share, day.sums["variant_a"], day.sums["variant_b"])
+        for day in _experiment_days(filters)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """One state, and for complete pairs one day."""
+class _TradeLine:
+    """The closed trades of one engine, kind and day; the curve has bounds only unless it is exact."""
 
-    state: str
-    day: date | None
-    pairs: int
-    difference: Decimal
-    pairs_in_r: int
-    r_difference: Decimal
-    only_a: int
-    only_b: int
-    passed_a: int
-    passed_b: int
-    passed_both: int
-    oldest_seconds: float
+    day: date
+    is_exact: bool
+    bounds_of_curve: Curve
+    without_curve: TradeSums
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.day, self.bounds_of_curve, self.is_exact)
+
+    @property
+    def sums(self) -> TradeSums:
+        curve = self.bounds_of_curve if self.is_exact else ends_only(self.bounds_of_curve.total)
+        return replace(self.without_curve, curve=curve)
 
 
-def _restrictions(filters: ReportFilters, *, table: str) -> tuple[str, list[str], dict[str, datetime | str | None]]:
-    """Return the joins, conditions and values of the filters; tables are joined only where a filter asks for them."""
-    joins, conditions = [], []
-    if filters.mode:
-        joins.append(_MODE_JOIN.format(table=table))
-        conditions.append("policy.execution_mode = %(mode)s")
-    if filters.symbol or filters.timeframe:
-        joins.append(
-            _SIGNAL_JOIN.format(table=table)
-            if table != "experiments"
-            else "JOIN signals AS signal ON signal.signal_id = experiments.signal_id"
+def _trade_lines(
+    filters: ReportFilters, period: Period, *, with_kept: bool
+) -> Mapping[tuple[str, str], Sequence[_TradeLine]]:
+    """Read the days of a period: kept sums where they are up to date (and wanted), else trades."""
+    closed = trade_sql.closed("stretch")
+    if not filters.is_of_everything:
+        columns = "closed.*, signal.symbol, signal.timeframe, policy.execution_mode AS mode, experiments.policy_version"
+        closed = (
+            f"SELECT * FROM (SELECT {columns} FROM ({closed}) AS closed {trade_sql.PLACED}) AS placed"
+            f" WHERE {conditions_of(filters)}"
         )
-    if filters.symbol:
-        conditions.append("signal.symbol = %(symbol)s")
-    if filters.timeframe:
-        conditions.append("signal.timeframe = %(timeframe)s")
-    values: dict[str, datetime | str | None] = {
+    days = _WHOLE_DAYS if with_kept else "false"
+    rows = fetch(
+        _TRADES.format(
+            days=days,
+            kept=_KEPT_TRADES.format(slices=_trade_slices(filters), days=days),
+            live=trade_sql.summed(closed, by="engine, kind, day"),
+            sums=", ".join(trade_sql.SUMS),
+        ),
+        {**values_of(filters), **period.values()},
+    )
+    found = defaultdict(list)
+    for engine, kind, *line in rows:
+        found[engine, kind].append(_trade_line(*line))
+    return found
+
+
+def _trade_line(day: date, parts: int, *sums: Any) -> _TradeLine:
+    """Return a line of ``_TRADES``: how many slices it was put together from, then the sums in the order of their table."""
+    trades, wins, losses, total, *powers_and_ends, peak, trough, drawdown = sums
+    return _TradeLine(
+        day,
+        is_exact=parts == 1,
+        bounds_of_curve=Curve(total, peak, trough, drawdown),
+        without_curve=TradeSums(trades, wins, losses, *powers_and_ends),
+    )
+
+
+def _pair_days(filters: ReportFilters, basis: Basis) -> list[DayOfPairs]:
+    period = period_of(filters)
+    conditions = conditions_of(filters)
+    moment = pair_sql.moment_of(basis)
+    within_a_day = f"""
+        UNION ALL
+        SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
+         CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE {moment} >= stretch.starts AND {moment} <= stretch.ends OFFSET 0) AS kept
+         WHERE {conditions}
+    """
+    names = ", ".join(pair_sql.PAIR_SUMS)
+    rows = fetch(
+        f"""
+        WITH {pair_sql.CHANGED}, {moved()},
+             single AS (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""})
+        SELECT day, {", ".join(f"sum({name})" for name in pair_sql.PAIR_SUMS)}
+          FROM (SELECT day, {names} FROM daily_pairs JOIN report_slices AS slice ON slice.id = daily_pairs.slice_id
+                 WHERE {_slices(filters)} AND basis = '{basis}' AND {_WHOLE_DAYS}
+                UNION ALL
+                SELECT day, {pair_sql.SUM_OF_PAIRS} FROM ({pair_sql.differences("single", basis)}) AS complete
+                 WHERE {_WITHIN} GROUP BY day) AS parts
+         GROUP BY day HAVING sum(pairs) > 0 ORDER BY day
+        """,
+        {**values_of(filters), **period.values()},
+    )
+    return [DayOfPairs(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _ExperimentDay:
+    """The experiments that began on one day and of which engine A was to get ``share`` percent."""
+
+    day: date
+    share: int
+    sums: Mapping[str, int]
+
+
+def _experiment_days(filters: ReportFilters) -> list[_ExperimentDay]:
+    period = period_of(filters)
+    conditions = conditions_of(filters)
+    within_a_day = f"""
+        UNION ALL
+        SELECT 1, kept.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS stretch (starts, ends)
+         CROSS JOIN LATERAL ({pair_sql.KEPT} WHERE pairs.created_at >= stretch.starts AND pairs.created_at <= stretch.ends
+                             OFFSET 0) AS kept
+         WHERE {conditions}
+    """
+    names = ", ".join(pair_sql.EXPERIMENT_SUMS)
+    rows = fetch(
+        f"""
+        WITH {pair_sql.CHANGED}, {moved()},
+             single AS (SELECT *, created_at AS at FROM
+                        (SELECT * FROM moved WHERE {conditions} {within_a_day if period.stretches else ""}) AS either)
+        SELECT day, share, {", ".join(f"sum({name})::int" for name in pair_sql.EXPERIMENT_SUMS)}
+          FROM (SELECT day, share, {names} FROM daily_experiments
+                  JOIN report_slices AS slice ON slice.id = daily_experiments.slice_id
+                 WHERE {_slices(filters)} AND {_WHOLE_DAYS}
+                UNION ALL
+                SELECT (at AT TIME ZONE 'UTC')::date, share, {pair_sql.SUM_OF_EXPERIMENTS} FROM single
+                 WHERE {_WITHIN} GROUP BY 1, 2) AS parts
+         GROUP BY day, share ORDER BY day, share
+        """,
+        {**values_of(filters), **period.values()},
+    )
+    return [
+        _ExperimentDay(day, share, dict(zip(pair_sql.EXPERIMENT_SUMS, sums, strict=True))) for day, share, *sums in rows
+    ]
+
+
+def moved() -> str:
+    """Return the part of a query with what is noted and not counted yet: as a rule nothing, which costs nothing to plan."""
+    ((is_any,),) = fetch("SELECT EXISTS (SELECT FROM changed_pairs)", {})
+    return pair_sql.MOVED if is_any else pair_sql.NOTHING_MOVED
+
+
+def conditions_of(filters: ReportFilters) -> str:
+    """Return the conditions of the filters on the columns of a slice."""
+    return " AND ".join(f"{name} = %({name})s" for name, value in _wanted(filters).items() if value) or "true"
+
+
+def _slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of pairs: the whole where nothing restricts, else every slice that the filters leave."""
+    if filters.is_of_everything:
+        return "(symbol, timeframe, mode, policy_version) = ('', '', '', '')"
+    return f"'' NOT IN (symbol, timeframe, mode, policy_version) AND {conditions_of(filters)}"
+
+
+def _trade_slices(filters: ReportFilters) -> str:
+    """Return the condition on sums of trades: one slice as long as no two filters are combined."""
+    wanted = _wanted(filters)
+    if sum(value is not None for value in wanted.values()) > 1:
+        return _slices(filters)
+    return " AND ".join(f"{name} = %({name})s" if value else f"{name} = ''" for name, value in wanted.items())
+
+
+def _wanted(filters: ReportFilters) -> dict[str, str | None]:
+    """Return the filters by the column of a slice; None does not restrict."""
+    return {
+        "symbol": filters.symbol,
+        "timeframe": filters.timeframe,
+        "mode": filters.mode,
+        "policy_version": filters.policy_version,
+    }
+
+
+def values_of(filters: ReportFilters) -> dict[str, Any]:
+    return {
         "since": filters.since,
         "until": filters.until,
         "symbol": filters.symbol,
         "timeframe": filters.timeframe,
         "mode": filters.mode and filters.mode.value,
+        "policy_version": filters.policy_version,
     }
-    return " ".join(joins), conditions, values
 
 
-def _all(conditions: list[str]) -> str:
-    return " AND ".join(conditions) or "true"
-
-
-def _fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall())

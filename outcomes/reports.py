@@ -1,25 +1,18 @@
 """The two reports: performance per engine and kind, and the paired comparison of the engines."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from orchestrator.domain.amounts import PLACES, decimal_string
-from orchestrator.domain.vocabulary import Engine
-from outcomes.domain.comparison import (
-    ALPHA,
-    FEWEST_DAYS,
-    FEWEST_PAIRS,
-    HORIZON_DAYS,
-    SOURCES,
-    Estimate,
-    estimate,
-    verdict,
-    wins_more_often,
-)
-from outcomes.domain.metrics import EXACT, KINDS, NOTHING_CLOSED, metrics
+from outcomes import queries
+from outcomes.domain.comparison import Moment, history
+from outcomes.domain.daily import EXACT, DayOfPairs, in_currency, in_r
+from outcomes.domain.series import Series
+from outcomes.experiment_series import current_series
+from outcomes.figures import ComparedPairs, comparison_figures, performance_figures
 from outcomes.filters import ReportFilters
-from outcomes.queries import Pairs, pairs, performance_sums
+from outcomes.snapshot import one_snapshot
 
 NO_FILTERS = ReportFilters()
 
@@ -29,75 +22,64 @@ def performance(filters: ReportFilters = NO_FILTERS) -> dict[str, Any]:
 
     "shadow" and "twin" follow the trade's purpose, which never changes: a twin whose permit ended without an execution
     is still counted as a twin. "real" holds every real fill, an unauthorised one too. Money as decimal strings, ratios
-    as numbers, undefined is None.
+    as numbers, undefined is None and its reason stands in "undefined".
     """
-    sums = performance_sums(filters)
-    return {
-        "filters": filters.as_json(),
-        "engines": {
-            engine.value: {kind: metrics(sums.get((engine, kind), NOTHING_CLOSED)).as_json() for kind in KINDS}
-            for engine in Engine
-        },
-    }
+    with one_snapshot():
+        days, answers = queries.trade_days(filters), queries.answers(filters)
+    return {"filters": filters.as_json(), **performance_figures(days, answers)}
 
 
-def comparison(filters: ReportFilters = NO_FILTERS) -> dict[str, Any]:
+def comparison(filters: ReportFilters = NO_FILTERS, series: Series | None = None) -> dict[str, Any]:
     """Return whether one engine is better, and how sure that is: pairs on one fill basis, A minus B.
 
     The verdict is in R, so that a large position does not outweigh many small ones; the same figures in currency follow.
+
+    :param series: its rules, those of the environment by default.
     """
-    found = pairs(filters)
-    in_r, in_currency = estimate(found.in_r), estimate(found.in_currency)
-    wins = wins_more_often(found.wins)
+    found, series = compared_pairs(filters), series or current_series()
     return {
         "filters": filters.as_json(),
-        "verdict": asdict(verdict(in_r, unit="R")),
-        "pairs": _pairs_json(found),
-        "difference": {"R": _estimate_json(in_r, money=False), "currency": _estimate_json(in_currency, money=True)},
-        "wins_more_often": {
-            "engine": wins.engine,
-            "only_a_won": wins.only_a,
-            "only_b_won": wins.only_b,
-            "e_value": wins.e_value,
-            "p_value": wins.p_value,
-            "note": "Winning more often is not the same as being better.",
-        },
-        "method": {
-            "alpha": ALPHA,
-            "horizon_days": HORIZON_DAYS,
-            "fewest_days": FEWEST_DAYS,
-            "fewest_pairs": FEWEST_PAIRS,
-            "sources": SOURCES,
+        **comparison_figures(found, series, filtered=filters != NO_FILTERS),
+        "over_time": {
+            "difference": _over_time(found.days, series),
+            "own_exits": _over_time(found.own_exit_days, series),
         },
     }
 
 
-def _pairs_json(found: Pairs) -> dict[str, Any]:
+def compared_pairs(filters: ReportFilters = NO_FILTERS) -> ComparedPairs:
+    """Return the days and counts that the comparison is made of, all from one moment of the database."""
+    with one_snapshot():
+        return ComparedPairs(
+            days=queries.pair_days(filters),
+            own_exit_days=queries.own_exit_pair_days(filters),
+            incomplete=queries.incomplete_pairs(filters),
+            assignments=queries.assignments(filters),
+            executed=queries.execution_costs(filters),
+        )
+
+
+def _over_time(days: Sequence[DayOfPairs], series: Series) -> dict[str, Any]:
+    """Return the mean difference with its interval as it stood after each cluster of days; money as decimal strings."""
     return {
-        "total": found.complete + found.open + found.void + found.no_answer,
-        "complete": found.complete,
-        "complete_without_r": found.complete - sum(day.pairs for day in found.in_r),
-        "passes": {"A": found.passed_a, "B": found.passed_b, "both": found.passed_both},
-        "open": found.open,
-        "oldest_open_seconds": found.oldest_open_seconds,
-        "not_comparable": {"void": found.void, "no_answer": found.no_answer},
+        "R": [_moment(moment, lambda value: value) for moment in history(in_r(days), series)],
+        "currency": [_moment(moment, _money) for moment in history(in_currency(days), series)],
     }
 
 
-def _estimate_json(found: Estimate, *, money: bool) -> dict[str, Any]:
-    def amount(value: Decimal | float | None) -> str | float | None:
-        if value is None:
-            return None
-        if money:
-            return decimal_string(Decimal(value).quantize(PLACES, context=EXACT))
-        return float(value)
+def _moment(moment: Moment, written: Callable[[float], float | str]) -> dict[str, Any]:
+    def amount(value: float | None) -> float | str | None:
+        return None if value is None else written(value)
 
     return {
-        "days": found.days,
-        "pairs": found.pairs,
-        "mean": amount(found.mean),
-        "standard_error": amount(found.standard_error),
-        "interval": found.interval and [amount(end) for end in found.interval],
-        "p_value": found.p_value,
-        "reason": found.reason,
+        "day": moment.day.isoformat(),
+        "pairs": moment.pairs,
+        "mean": amount(moment.mean),
+        "low": amount(moment.low),
+        "high": amount(moment.high),
+        "enough": moment.enough,
     }
+
+
+def _money(value: float) -> str:
+    return decimal_string(Decimal(value).quantize(PLACES, context=EXACT))

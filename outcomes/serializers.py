@@ -64,6 +64,7 @@ class SignalSerializer(RowSerializer):
             "signal_hash",
             "raw_payload",
             "raw_body",
+            "notes",
             "received_at",
             "processed",
             "processed_at",

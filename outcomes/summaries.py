@@ -9,7 +9,9 @@ from decimal import Decimal
 from django.db import connection, transaction
 
 from config.keys import new_key
+from orchestrator.domain.amounts import decimal_string
 from orchestrator.domain.vocabulary import Engine, Purpose
+from outcomes.recounting import Difference, recount
 
 REAL = "real"
 KIND_OF_PURPOSE = {Purpose.SHADOW: "shadow", Purpose.TWIN: "twin"}
@@ -57,15 +59,6 @@ class DaySum:
 NO_TRADES = DaySum(0, 0, 0, Decimal(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A row of sums that was not what the outcomes say."""
-
-    key: DayKey
-    kept: DaySum
-    recomputed: DaySum
-
-
 def add_to_summaries(outcomes: Sequence[OutcomeSum]) -> None:
     """Add newly recorded outcomes to the sums of their days.
 
@@ -101,10 +94,12 @@ def add_to_summaries(outcomes: Sequence[OutcomeSum]) -> None:
 
 
 def rebuild_summaries() -> list[Difference]:
-    """Recompute every sum from the outcomes, correct what differs, and return what differed, in the order of keys.
+    """Recompute every sum from the outcomes, correct what differs, and return what differed."""
+    return [*rebuild_daily_results(), *recount()]
 
-    The lock keeps other transactions from adding meanwhile: what they record is either seen here or added afterwards.
-    """
+
+def rebuild_daily_results() -> list[Difference]:
+    """The lock keeps other transactions from adding meanwhile: what they record is either seen here or added afterwards."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("LOCK TABLE daily_results IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(_KEPT)
@@ -112,7 +107,11 @@ def rebuild_summaries() -> list[Difference]:
         cursor.execute(_RECOMPUTED)
         recomputed = _by_key(cursor.fetchall())
         differences = [
-            Difference(key, kept.get(key, NO_TRADES), recomputed.get(key, NO_TRADES))
+            Difference(
+                f"{key.day} engine {key.engine} {key.kind}",
+                _told(kept.get(key, NO_TRADES)),
+                _told(recomputed.get(key, NO_TRADES)),
+            )
             for key in sorted(kept.keys() | recomputed.keys())
             if kept.get(key) != recomputed.get(key)
         ]
@@ -123,6 +122,10 @@ def rebuild_summaries() -> list[Difference]:
                 f"SELECT gen_random_uuid(), * FROM ({_RECOMPUTED}) AS sums"
             )
     return differences
+
+
+def _told(sums: DaySum) -> str:
+    return f"{sums.trades} trades, {sums.wins} won, {sums.losses} lost, {decimal_string(sums.total_pnl)}"
 
 
 def _summed(outcomes: Sequence[OutcomeSum]) -> dict[DayKey, DaySum]:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,13 +20,15 @@ from config.database import current_url
 from tests.emptying import quick_way
 from tests.engine_server import EngineServer
 from tests.requirements_table import KNOWN, table_lines, uncovered
-from tests.working import eventually
-from webhooks import notifications
+from tests.waiting import eventually
+from webhooks import keeping, lines, notifications
 
 hypothesis_settings.register_profile(
     "house", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 hypothesis_settings.load_profile("house")
+
+_tests = count()
 
 IS_WHOLE = pytest.StashKey[bool]()
 LONGEST = ("acceptance", "model")  # their folders
@@ -176,10 +179,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture(autouse=True)
-def _no_connection_for_notifications() -> Iterator[None]:
-    """Close the connection that a test's notifications were sent over: it would keep the test database from going."""
-    yield
+def _the_intake_of_one_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give each test a spool of its own, and close the connections of its intake: they would keep the database from going."""
+    with override_settings(SPOOL_DIR=tmp_path_factory.getbasetemp() / "spools" / str(next(_tests))):
+        yield
     notifications.stop()
+    keeping.keeper.stop()
+    lines.close()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from orchestrator.models import (
     PolicyRevision,
     RealTrade,
     Recommendation,
+    RepeatedQuestion,
     ShadowTrade,
     WorkerHeartbeat,
 )
@@ -243,6 +244,19 @@ def make_recommendation(
         "received_at": at,
     }
     return Recommendation.objects.create(**(fields | overrides))
+
+
+def make_repeat(experiment: Experiment, engine: str = "A", **overrides: Any) -> RepeatedQuestion:
+    """Write a question that was asked again and answered the same."""
+    fields: dict[str, Any] = {
+        "experiment": experiment,
+        "engine": engine,
+        "answered_at": experiment.created_at + timedelta(days=1),
+        "latency": 0.2,
+        "agreement": "SAME_TEXT",
+        "raw": "{}",
+    }
+    return RepeatedQuestion.objects.create(**(fields | overrides))
 
 
 def make_permit(experiment: Experiment, *, state: str = "GRANTED", **overrides: Any) -> ExecutionPermit:

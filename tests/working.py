@@ -1,7 +1,6 @@
 """The worker in tests: one that does everything that is due and ends, and one that runs beside the test."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -43,17 +42,6 @@ def working(**options: object) -> Iterator[Worker]:
         worker.stop()
         thread.join(timeout=20)
         assert not thread.is_alive()
-
-
-def eventually(is_so: Callable[[], object], *, seconds: float = 30) -> None:
-    """Wait until it is so.
-
-    :raises AssertionError: when it is not so within ``seconds``.
-    """
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def in_threads(*calls: Callable[[], object]) -> list[object]:

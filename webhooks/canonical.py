@@ -26,8 +26,7 @@ def utc_text(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone. Give an aware datetime.")
-    in_utc = moment.astimezone(UTC)
-    return f"{in_utc.year:04d}-{in_utc:%m-%dT%H:%M:%S.%f}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def signal_hash(

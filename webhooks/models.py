@@ -3,6 +3,7 @@
 from typing import ClassVar, Self
 
 import pgtrigger
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
@@ -14,6 +15,7 @@ from webhooks.alerts.directions import Direction
 from webhooks.alerts.fields import NAMES
 from webhooks.alerts.problems import Unreadable
 from webhooks.alerts.timeframes import read_timeframe
+from webhooks.networks import UnreadableNetwork, read_networks
 
 HASH_PATTERN = r"^[0-9a-f]{64}$"
 LONGEST_SYMBOL = 64
@@ -53,6 +55,21 @@ class AlertSource(models.Model):
         help_text='Where this source keeps a field, when it is not found by itself: {"direction": "order.side"}.',
     )
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
+    largest_body_bytes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A larger body is refused. Empty: the limit of the service, 65536."
+    )
+    allowed_networks = models.JSONField(
+        default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
+        blank=True,
+        help_text="Addresses and networks that may send. Empty: any.",
+    )
+    body_secret_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    previous_token_sha256 = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - none is null
+    previous_token_until = models.DateTimeField(null=True, editable=False)
+    refused_requests = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+    last_refused_at = models.DateTimeField(null=True, editable=False)
+    last_refusal = models.TextField(default="", db_default="", blank=True, editable=False)
     minute_started_at = models.DateTimeField(null=True, editable=False)
     minute_requests = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -66,6 +83,16 @@ class AlertSource(models.Model):
             models.UniqueConstraint(fields=["token_sha256"], name="alert_source_token_is_unique"),
             models.CheckConstraint(condition=~Q(name=""), name="alert_source_has_a_name"),
             models.CheckConstraint(condition=Q(token_sha256__regex=HASH_PATTERN), name="alert_source_token_is_hashed"),
+            models.UniqueConstraint(fields=["previous_token_sha256"], name="alert_source_previous_token_is_unique"),
+            models.CheckConstraint(
+                condition=Q(previous_token_sha256=None, previous_token_until=None)
+                | Q(previous_token_sha256__regex=HASH_PATTERN, previous_token_until__isnull=False),
+                name="alert_source_previous_token_is_hashed_and_ends",
+            ),
+            models.CheckConstraint(
+                condition=Q(body_secret_sha256="") | Q(body_secret_sha256__regex=HASH_PATTERN),
+                name="alert_source_body_secret_is_hashed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -85,6 +112,12 @@ class AlertSource(models.Model):
             errors["requests_per_minute"] = (
                 "A source that may send nothing is switched off instead. Accepted: 1 or more."
             )
+        if self.largest_body_bytes is not None and not 0 < self.largest_body_bytes <= settings.WEBHOOK_MAX_BODY_BYTES:
+            errors["largest_body_bytes"] = f"Accepted: 1 to {settings.WEBHOOK_MAX_BODY_BYTES} bytes, or empty."
+        try:
+            self.allowed_networks = [str(network) for network in read_networks(self.allowed_networks)]
+        except UnreadableNetwork as error:
+            errors["allowed_networks"] = str(error)
         if errors:
             raise ValidationError(errors)
 
@@ -139,6 +172,7 @@ class Signal(models.Model):
     signal_hash = models.CharField(max_length=64)
     raw_payload = models.JSONField()
     raw_body = models.TextField()
+    notes = models.JSONField(default=list, db_default=models.Value([], output_field=models.JSONField()))
     received_at = models.DateTimeField(db_default=Now())
 
     processed = models.BooleanField(default=False, db_default=False)
@@ -179,7 +213,9 @@ class Signal(models.Model):
                 condition=Q(processed=False, parked_at__isnull=True),
                 name="signals_claimable",
             ),
-            # Serves services._redelivery_of(): the same body again, among alerts that carry no time of their own.
+            # Serves the watch for alerts that never arrived: what a source sent last, and in the same hours of earlier weeks.
+            models.Index(fields=["source", "-received_at"], name="signals_by_source"),
+            # Serves storing.store_without_own_time(): the same body again, among alerts that carry no time of their own.
             models.Index(
                 MD5("raw_body"),
                 F("received_at"),
@@ -202,6 +238,7 @@ class Signal(models.Model):
                     "signal_hash",
                     "raw_payload",
                     "raw_body",
+                    "notes",
                     "received_at",
                 ],
             ),
@@ -233,6 +270,7 @@ class RejectedAlert(models.Model):
     code = models.TextField()
     body = models.TextField(blank=True)
     content_type = models.TextField(blank=True)
+    sent_from = models.TextField(blank=True, default="", db_default="")
     errors = models.JSONField()
     replayed_signal = models.ForeignKey(Signal, null=True, on_delete=models.PROTECT, related_name="rejected_alerts")
 
@@ -240,13 +278,18 @@ class RejectedAlert(models.Model):
 
     class Meta:
         db_table = "rejected_alerts"
+        permissions: ClassVar = [("read_again", "Can read rejected alerts again")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(code=""), name="rejected_alert_has_a_reason"),
+        ]
+        indexes: ClassVar = [
+            # Serves the watch for alerts that never arrived, as signals_by_source does.
+            models.Index(fields=["source", "-received_at"], name="rejected_alerts_by_source"),
         ]
         triggers: ClassVar = [
             pgtrigger.ReadOnly(
                 name="rejected_alert_is_immutable",
-                fields=["id", "received_at", "source", "code", "body", "content_type", "errors"],
+                fields=["id", "received_at", "source", "code", "body", "content_type", "errors", "sent_from"],
             ),
             pgtrigger.Protect(name="rejected_alert_is_never_deleted", operation=pgtrigger.Delete),
         ]

@@ -16,7 +16,7 @@ from django.db.utils import Error as DatabaseError
 from config.own_connections import connect_for_good
 
 CHANNEL = "orchestrator_wake"
-INTERVAL_SECONDS = 0.005
+INTERVAL_SECONDS = 0.01
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
 LONGEST_STOP_SECONDS = 10.0
 

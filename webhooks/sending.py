@@ -25,7 +25,7 @@ class WebhookUnreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the webhook said to one alert: ``result`` is stored, duplicate, exit_alert or refused."""
+    """What the webhook said to one alert: ``result`` is stored, duplicate, spooled, exit_alert or refused."""
 
     number: int
     result: str
@@ -52,7 +52,7 @@ def send_alerts(
     on_answer: Callable[[Answer], None] = lambda answer: None,
     stop: threading.Event | None = None,
 ) -> Tally:
-    """Post each of ``bodies`` to ``url`` and return how many were stored, duplicate, exit alerts or refused.
+    """Post each of ``bodies`` to ``url`` and return how many were stored, duplicate, spooled, exit alerts or refused.
 
     ``rate`` is alerts a second, None as fast as the answers come. A refused alert (400) is counted and the next one is
     sent. Setting ``stop`` ends the sending after the alert in hand.

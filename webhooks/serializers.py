@@ -4,12 +4,17 @@ from rest_framework import serializers
 
 
 class AlertAnswerSerializer(serializers.Serializer[object]):
-    """A stored signal, or an exit alert (``signal_id`` is null and ``code`` says so)."""
+    """A stored signal; or ``signal_id`` is null and ``code`` says why: an exit alert, or one that waits for the database."""
 
     signal_id = serializers.UUIDField(allow_null=True)
-    signal_hash = serializers.RegexField(r"^[0-9a-f]{64}$", required=False)
+    signal_hash = serializers.RegexField(
+        r"^[0-9a-f]{64}$",
+        required=False,
+        allow_null=True,
+        help_text="Null for an alert that waits and carries no time of its own.",
+    )
     duplicate = serializers.BooleanField(required=False, help_text="An earlier request had stored this signal.")
-    code = serializers.ChoiceField(choices=["exit_alert"], required=False)
+    code = serializers.ChoiceField(choices=["exit_alert", "spooled"], required=False)
 
 
 class AlertProblemSerializer(serializers.Serializer[object]):

@@ -1,309 +1,418 @@
-"""The acts of the intake: find the source, store one signal, or keep what was turned away."""
+"""The acts of the intake: tell who sends, store one signal, or keep what was turned away; all of it within a deadline."""
 
-import hashlib
-import re
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
-from secrets import token_urlsafe
-from typing import Any
-from uuid import UUID
+from typing import NoReturn
 
+import psycopg
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from config.fault_points import Commit
-from config.faults import autocommitted
-from config.keys import new_key
+from config.faults import surrounded
+from webhooks import keeping
 from webhooks.alerts.bodies import EXAMPLE, decode_body
+from webhooks.alerts.body_secrets import find_secret
 from webhooks.alerts.problems import Problem, UnreadableAlert
 from webhooks.alerts.reading import Alert, SourceRules, read_alert
 from webhooks.alerts.redaction import redact, redact_bytes
-from webhooks.canonical import canonical, sha256_hex, signal_hash, utc_text
-from webhooks.models import AlertSource, RejectedAlert, TimestampOrigin
+from webhooks.coalescing import coalescer
+from webhooks.lines import DATABASE_ERRORS, OutOfReach, cut, intake_cursor, intake_transaction
+from webhooks.models import AlertSource, RejectedAlert
+from webhooks.networks import may_send
 from webhooks.notifications import wake_workers
+from webhooks.refusals import count_refusal
+from webhooks.sources import (
+    KnownSource,
+    SourceExists,
+    UnusableSecret,
+    UnusableToken,
+    create_source,
+    find_source,
+    hash_of_token,
+    known_sources,
+    new_token,
+    read_source,
+    replace_token,
+    set_body_secret,
+)
+from webhooks.spool import SpoolFull, the_spool
+from webhooks.storing import (
+    LONGEST_CONTENT_TYPE,
+    Check,
+    NewRejection,
+    NewSignal,
+    SourceChanged,
+    StoredSignal,
+    new_rejection,
+    new_signal,
+    storable,
+    store_rejection,
+    store_signals,
+    store_without_own_time,
+)
+from webhooks.telling import tell_received, tell_rejected, tell_spooled
 
-LOCK_WAIT_MILLISECONDS = 2_000
-LONGEST_CONTENT_TYPE = 200
-_TOKEN = re.compile(r"[A-Za-z0-9_~.\-]{8,200}")
+__all__ = [
+    "Alert",
+    "Delivery",
+    "KeptLater",
+    "OutOfReach",
+    "Outcome",
+    "Refused",
+    "Rejection",
+    "SourceExists",
+    "SpoolFull",
+    "StoredSignal",
+    "UnknownToken",
+    "UnusableSecret",
+    "UnusableToken",
+    "create_source",
+    "find_source",
+    "hash_of_token",
+    "new_token",
+    "read_again",
+    "read_by_todays_rules",
+    "receive",
+    "replace_token",
+    "set_body_secret",
+    "store_signal",
+]
+
+# TradingView gives up after three seconds. By then the database has answered or the alert lies in the spool.
+DATABASE_SECONDS = 1.7
+READINGS = 3
+LOST = "08006"  # what the driver raises without a code when the server has gone
+LOST_CONNECTION = ("08", "57P")
 
 log = structlog.get_logger(__name__)
 
 
-class UnusableToken(ValueError):
-    """A webhook token that cannot stand in an address, or is too short to be a secret."""
+class UnknownToken(Exception):
+    """No enabled source has this token."""
 
 
-class SourceExists(ValueError):
-    """There is a source with this name or this token already."""
+class Refused(Exception):
+    """The token is right, but the request is not the source's: nothing of it is kept but that there was one."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSignal:
-    """The signal that an alert became; ``duplicate`` when an earlier request had stored it."""
+class Delivery:
+    """One request as it came: the body, or its beginning when it is too long, and what is said about it.
 
-    signal_id: UUID
-    signal_hash: str
-    duplicate: bool
+    ``token`` is redacted wherever it stands in the body.
+    """
+
+    raw: bytes
+    token: str
+    content_type: str = ""
+    content_encoding: str = ""
+    sent_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a request did not become a signal, at least one problem; it is a row of rejected_alerts."""
+    """Why a request did not become a signal, at least one problem; it is a row of rejected_alerts, or will be one.
+
+    ``wait_seconds`` is set when it came too soon after too many others.
+    """
 
     code: str
     problems: tuple[Problem, ...]
+    wait_seconds: int | None = None
 
 
-def new_token() -> str:
-    """Return a new webhook token, 43 characters that can stand in an address."""
-    return token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class KeptLater:
+    """The alert waits in the spool. ``signal_hash`` is known when the alert carries its time."""
+
+    signal_hash: str | None
 
 
-def create_source(name: str, token: str, **defaults: Any) -> AlertSource:
-    """Create a source; of its token only the hash is kept.
+Outcome = StoredSignal | KeptLater | Rejection
 
-    :raises UnusableToken: when the token is not 8 to 200 letters, digits or any of ``-._~``.
-    :raises SourceExists: when the name or the token is taken.
-    :raises django.core.exceptions.ValidationError: when a default makes no sense.
+
+def receive(delivery: Delivery) -> Outcome:
+    """Make one signal of a request, or keep it with the reasons why it is none.
+
+    :raises UnknownToken: when nobody has that token; nothing is kept then.
+    :raises Refused: when it comes from elsewhere than the source may send from, or lacks the secret in its body.
+    :raises OutOfReach: when the database is away and the token is not among those that it has lately confirmed.
+    :raises SpoolFull: when the database is away and there is no room to keep the alert.
     """
-    source = AlertSource(name=name, token_sha256=hash_of_token(token), **defaults)
-    source.clean_fields()
-    source.clean()
-    try:
-        with transaction.atomic():
-            source.save(force_insert=True)
-    except IntegrityError as error:
-        raise SourceExists(f"There is a source with the name {name!r} or with this token already.") from error
-    return source
+    until = time.monotonic() + DATABASE_SECONDS
+    at = keeping.keeper.now()
+    for _ in range(READINGS):
+        known = _authenticate(delivery.token, until=until)
+        secrets = _secrets_in(delivery, known.source, until=until)
+        wait = _seconds_to_wait(known.source, until=until)
+        try:
+            if wait:
+                problems: Sequence[Problem] = [_too_many(known.source)]
+                return replace(_reject(problems, delivery, known, secrets, at=at, until=until), wait_seconds=wait)
+            return _read_and_keep(delivery, known, secrets, at=at, until=until)
+        except SourceChanged:
+            known_sources.forget(known)
+    raise OutOfReach("The source kept changing while the alert was read.")
 
 
-def replace_token(source: AlertSource, token: str) -> None:
-    """Give a source a new token; the old one is unknown from now on.
+def receive_as(source: AlertSource, delivery: Delivery, *, until: float) -> Outcome:
+    """Make one signal of a request whose sender is known by other means than a token.
 
-    :raises UnusableToken: as ``create_source``.
+    :raises OutOfReach: when the database is away.
+    :raises SourceChanged: when the source is no longer as it was read, or is disabled.
     """
-    source.token_sha256 = hash_of_token(token)
-    source.save(update_fields=["token_sha256"])
+    with intake_cursor(until=until) as cursor:
+        known = read_source(cursor, source.token_sha256)
+    if known is None:
+        raise SourceChanged
+    return _read_and_keep(delivery, known, [delivery.token], at=keeping.keeper.now(), until=until)
 
 
-def hash_of_token(token: str) -> str:
-    """Return what is kept of a token.
-
-    :raises UnusableToken: when it is not 8 to 200 letters, digits or any of ``-._~``.
-    """
-    if not _TOKEN.fullmatch(token):
-        raise UnusableToken("A webhook token is 8 to 200 letters, digits or any of - . _ ~ (it stands in an address).")
-    return sha256_hex(token)
-
-
-def find_source(token: str) -> AlertSource | None:
-    """Return the enabled source that a token belongs to."""
-    try:
-        hashed = hash_of_token(token)
-    except UnusableToken:
-        return None
-    return AlertSource.objects.filter(token_sha256=hashed, enabled=True).first()
-
-
-def seconds_to_wait(source: AlertSource) -> int | None:
-    """Count a request of a source that has a limit; return the seconds until it may send again, None when it may now.
-
-    Windows of a minute begin with a request, by the database clock, and are counted in the source's row: every server
-    process sees the same count.
-    """
-    if source.requests_per_minute is None:
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE alert_sources SET
-                minute_requests = CASE
-                    WHEN minute_started_at > statement_timestamp() - interval '1 minute' THEN minute_requests + 1
-                    ELSE 1 END,
-                minute_started_at = CASE
-                    WHEN minute_started_at > statement_timestamp() - interval '1 minute' THEN minute_started_at
-                    ELSE statement_timestamp() END
-            WHERE id = %s
-            RETURNING minute_requests,
-                ceil(extract(epoch FROM minute_started_at + interval '1 minute' - statement_timestamp()))::int
-            """,
-            [source.pk],
-        )
-        count, left = cursor.fetchone()
-    return max(1, left) if count > source.requests_per_minute else None
-
-
-def receive_alert(
-    raw: bytes, *, source: AlertSource, token: str, content_type: str, content_encoding: str = "", at: datetime
-) -> StoredSignal | Rejection:
-    """Make one signal of a request's body, or keep it with the reasons why it is none.
-
-    :param raw: the body, or its beginning when it is too long.
-    :param token: the webhook's token, which is redacted wherever it stands.
-    :param at: the time of receipt by this process's clock, for judging times in the future.
-    """
-    try:
-        _refuse_encoded(content_encoding)
-        _refuse_too_long(raw)
-        text = redact(decode_body(raw), [token])
-        alert = read_alert(text, rules=_rules_of(source), received_at=at)
-    except UnreadableAlert as error:
-        problems = error.problems
-    else:
-        if isinstance(alert, Alert):
-            return store_signal(alert, source=source, raw_body=text)
-        problems = (alert.as_problem(),)
-    kept = "" if content_encoding else _kept_text(raw, token)
-    return reject_alert(problems, source=source, body=kept, content_type=content_type)
-
-
-def store_signal(alert: Alert, *, source: AlertSource, raw_body: str) -> StoredSignal:
+def store_signal(alert: Alert, *, source: AlertSource, raw_body: str, at: datetime | None = None) -> StoredSignal:
     """Store an alert as one signal; the same alert again is the same signal, under any concurrency.
 
     An alert that carries its time is that signal for ever (unique signal_hash). Of alerts that carry none, the same body
     within the source's window is a re-delivery, and after it a new signal.
+
+    :param at: the time of receipt; now, unless given.
+    :raises psycopg.Error: when the database does not take it; django.db.Error inside a transaction of the caller's.
     """
-    with autocommitted(Commit.STORE_SIGNAL):
-        if alert.timestamp is None:
-            stored = _store_without_own_time(alert, source=source, raw_body=raw_body)
-        else:
-            stored = _insert(alert, source=source, raw_body=raw_body, timestamp=alert.timestamp, received_at=None)
-    if not stored.duplicate:
-        transaction.on_commit(wake_workers)
-    log.info(
-        "signal.received",
-        signal_id=str(stored.signal_id),
-        source=source.name,
-        symbol=alert.symbol,
-        direction=alert.direction.value,
-        timeframe=alert.timeframe,
-        timestamp=utc_text(alert.timestamp) if alert.timestamp else None,
-        signal_hash=stored.signal_hash,
-        duplicate=stored.duplicate,
-        notes=list(alert.notes),
-    )
+    row = new_signal(alert, source=source, raw_body=raw_body, at=at or keeping.keeper.now())
+    stored = _store(row, None, until=time.monotonic() + DATABASE_SECONDS)
+    tell_received(row, stored)
     return stored
 
 
-def reject_alert(problems: Sequence[Problem], *, source: AlertSource, body: str, content_type: str) -> Rejection:
-    """Keep a request that did not become a signal, with its reasons; ``body`` carries no secrets any more."""
+def read_by_todays_rules(kept: RejectedAlert, *, source: AlertSource) -> Alert | tuple[Problem, ...]:
+    """Read a rejected alert by today's rules and those of its source now; return it, or what is still wrong."""
+    try:
+        alert = read_alert(kept.body, rules=rules_of(source), received_at=kept.received_at)
+    except UnreadableAlert as error:
+        return tuple(error.problems)
+    return alert if isinstance(alert, Alert) else (alert.as_problem(),)
+
+
+def read_again(kept: RejectedAlert, *, source: AlertSource) -> StoredSignal | tuple[Problem, ...]:
+    """Make a signal of a rejected alert that can be read by now; return it, or what is still wrong.
+
+    The signal was received when the alert was: an old one is followed, not traded.
+
+    :raises psycopg.Error: when the database does not take it.
+    """
+    alert = read_by_todays_rules(kept, source=source)
+    if not isinstance(alert, Alert):
+        return alert
+    row = new_signal(alert, source=source, raw_body=kept.body, at=kept.received_at)
+    row = replace(row, received_at=kept.received_at)
+    stored = _store(row, None, until=time.monotonic() + DATABASE_SECONDS)
+    RejectedAlert.objects.filter(pk=kept.pk, replayed_signal=None).update(replayed_signal=stored.signal_id)
+    tell_received(row, stored)
+    return stored
+
+
+def _authenticate(token: str, *, until: float) -> KnownSource:
+    try:
+        hashed = hash_of_token(token)
+    except UnusableToken:
+        count_refusal()
+        raise UnknownToken from None
+    is_ours = not connection.in_atomic_block  # what a caller's transaction sees is nobody else's business
+    if is_ours and (known := known_sources.get(hashed)):
+        return known
+    try:
+        with intake_cursor(until=until) as cursor:
+            found = read_source(cursor, hashed)
+    except DATABASE_ERRORS as error:
+        if is_ours and (kept := known_sources.get_kept(hashed, folder=settings.SPOOL_DIR)):
+            return kept
+        raise OutOfReach("The database is away and cannot say whose token this is.") from error
+    if found is None:
+        count_refusal()
+        raise UnknownToken
+    if is_ours:
+        known_sources.add(found)
+    return found
+
+
+def _secrets_in(delivery: Delivery, source: AlertSource, *, until: float) -> list[str]:
+    """Return what must be redacted in a body: the token, and the source's own secret, which has to be there.
+
+    :raises Refused: when the request is not the source's.
+    """
+    if not may_send(delivery.sent_from, source.allowed_networks):
+        _refuse(source, "address_not_allowed", f"It came from {delivery.sent_from or 'nowhere'}.", until=until)
+    if not source.body_secret_sha256:
+        return [delivery.token]
+    text = "" if delivery.content_encoding else delivery.raw.decode("utf-8-sig", errors="replace")
+    secret = find_secret(text, source.body_secret_sha256)
+    if secret is None:
+        _refuse(source, "body_secret_missing", "Its body did not carry the source's secret.", until=until)
+    return [delivery.token, secret]
+
+
+def _refuse(source: AlertSource, code: str, what: str, *, until: float) -> NoReturn:
+    """Count a request that knew the token and nothing more; the source's page says so to whoever has set it up."""
+    count_refusal()
+    with suppress(*DATABASE_ERRORS), intake_cursor(until=until) as cursor:
+        cursor.execute(
+            "UPDATE alert_sources SET refused_requests = refused_requests + 1, last_refused_at = statement_timestamp(),"
+            " last_refusal = %s WHERE id = %s",
+            [what, source.pk],
+        )
+    log.warning("signal.refused", source=source.name, code=code)
+    raise Refused(code)
+
+
+def _seconds_to_wait(source: AlertSource, *, until: float) -> int | None:
+    """Count a request of a source that has a limit; return the seconds until it may send again, None when it may now.
+
+    Windows of a minute begin with a request, by the database clock, and are counted in the source's row: every server
+    process sees the same count. While the database is away nobody counts, and the spool's size is the limit.
+    """
+    if source.requests_per_minute is None or _has_to_queue():
+        return None
+    try:
+        with intake_cursor(until=until) as cursor:
+            cursor.execute(
+                """
+                UPDATE alert_sources SET
+                    minute_requests = CASE
+                        WHEN minute_started_at > statement_timestamp() - interval '1 minute' THEN minute_requests + 1
+                        ELSE 1 END,
+                    minute_started_at = CASE
+                        WHEN minute_started_at > statement_timestamp() - interval '1 minute' THEN minute_started_at
+                        ELSE statement_timestamp() END
+                WHERE id = %s
+                RETURNING minute_requests,
+                    ceil(extract(epoch FROM minute_started_at + interval '1 minute' - statement_timestamp()))::int
+                """,
+                [source.pk],
+            )
+            count, left = cursor.fetchone() or (0, 0)
+    except DATABASE_ERRORS:
+        if connection.in_atomic_block:
+            raise
+        return None
+    return max(1, left) if count > source.requests_per_minute else None
+
+
+def _read_and_keep(
+    delivery: Delivery, known: KnownSource, secrets: Sequence[str], *, at: datetime, until: float
+) -> Outcome:
+    try:
+        _refuse_encoded(delivery.content_encoding)
+        _refuse_too_long(delivery.raw, known.source)
+        text = redact(decode_body(delivery.raw), secrets)
+        alert = read_alert(text, rules=rules_of(known.source), received_at=at)
+    except UnreadableAlert as error:
+        return _reject(error.problems, delivery, known, secrets, at=at, until=until)
+    if not isinstance(alert, Alert):
+        return _reject([alert.as_problem()], delivery, known, secrets, at=at, until=until)
+    row = new_signal(alert, source=known.source, raw_body=text, at=at)
+    if not _has_to_queue():
+        try:
+            stored = _store(row, Check(known.source.pk, known.version), until=until)
+        except DATABASE_ERRORS as error:
+            _may_be_spooled(error)
+        else:
+            tell_received(row, stored)
+            return stored
+    _spool(replace(row, received_at=at), known)
+    return KeptLater(signal_hash=row.signal_hash if row.has_own_time else None)
+
+
+def _reject(
+    problems: Sequence[Problem],
+    delivery: Delivery,
+    known: KnownSource,
+    secrets: Sequence[str],
+    *,
+    at: datetime,
+    until: float,
+) -> Rejection:
+    """Keep a request that did not become a signal, with its reasons."""
     rejection = Rejection(code=problems[0].code if len(problems) == 1 else "invalid", problems=tuple(problems))
-    rejected = RejectedAlert.objects.create(
-        source=source.name,
+    kept = "" if delivery.content_encoding else _kept_text(delivery.raw, secrets)
+    row = new_rejection(
+        problems,
+        source=known.source,
+        body=kept,
+        content_type=delivery.content_type,
+        sent_from=delivery.sent_from,
         code=rejection.code,
-        body=body[: settings.WEBHOOK_MAX_BODY_BYTES],
-        content_type=_storable(content_type)[:LONGEST_CONTENT_TYPE],
-        errors=[problem.as_json() for problem in problems],
     )
-    log.info(
-        "signal.rejected",
-        rejected_alert_id=str(rejected.pk),
-        source=source.name,
-        code=rejection.code,
-        problems=[f"{problem.field}: {problem.code}" for problem in problems],
-    )
+    if not _has_to_queue():
+        try:
+            with surrounded(Commit.STORE_REJECTION, cut=cut), intake_cursor(until=until) as cursor:
+                store_rejection(cursor, row, Check(known.source.pk, known.version))
+        except DATABASE_ERRORS as error:
+            _may_be_spooled(error)
+        else:
+            tell_rejected(row)
+            return rejection
+    _spool(replace(row, received_at=at), known)
     return rejection
 
 
-def reject_over_limit(raw: bytes, *, source: AlertSource, token: str, content_type: str) -> Rejection:
-    """Keep a request that came too soon after too many others."""
-    problem = Problem(
-        field="body",
-        code="rate_limited",
-        message=f"The source {source.name} may send {source.requests_per_minute} requests a minute.",
-        accepted=f"{source.requests_per_minute} requests a minute",
-        example=EXAMPLE,
-    )
-    return reject_alert([problem], source=source, body=_kept_text(raw, token), content_type=content_type)
+def _store(row: NewSignal, check: Check | None, *, until: float) -> StoredSignal:
+    """Store a signal; a connection that was lost meanwhile is made anew once, for the hash makes a second try harmless.
 
-
-def _insert(
-    alert: Alert, *, source: AlertSource, raw_body: str, timestamp: datetime, received_at: datetime | None
-) -> StoredSignal:
-    """Insert first and look only when the signal is there already: two requests at once cannot both be the first."""
-    hashed = signal_hash(
-        direction=alert.direction.value,
-        payload=alert.payload,
-        source=source.name,
-        symbol=alert.symbol,
-        timeframe=alert.timeframe,
-        timestamp=timestamp,
-    )
-    origin = TimestampOrigin.RECEIVED if alert.timestamp is None else TimestampOrigin.PAYLOAD
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO signals (signal_id, source, symbol, exchange, direction, timeframe, timestamp, timestamp_origin,
-                                 signal_hash, raw_payload, raw_body, received_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s,
-                    coalesce(%s::timestamptz, statement_timestamp()))
-            ON CONFLICT (signal_hash) DO NOTHING
-            RETURNING signal_id
-            """,
-            [
-                new_key(),
-                source.name,
-                alert.symbol,
-                alert.exchange,
-                alert.direction.value,
-                alert.timeframe,
-                timestamp,
-                origin.value,
-                hashed,
-                canonical(alert.payload),
-                raw_body,
-                received_at,
-            ],
-        )
-        if row := cursor.fetchone():
-            return StoredSignal(signal_id=row[0], signal_hash=hashed, duplicate=False)
-        # A second statement: its snapshot sees the row whose commit the insert has waited for.
-        cursor.execute("SELECT signal_id FROM signals WHERE signal_hash = %s", [hashed])
-        return StoredSignal(signal_id=cursor.fetchone()[0], signal_hash=hashed, duplicate=True)
-
-
-def _store_without_own_time(alert: Alert, *, source: AlertSource, raw_body: str) -> StoredSignal:
-    """Store an alert at its time of receipt, or find the one of which it is a re-delivery.
-
-    1. Two deliveries of one body arrive at once; neither sees a signal of the other.
-    2. Both would take the time of receipt, two different moments, and so become two signals.
-    3. Hence the lock on the body: the second waits for the commit of the first, and its look, a new statement, sees it.
+    :raises SourceChanged: when the source is no longer what ``check`` says.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s)",
-            [str(LOCK_WAIT_MILLISECONDS), _lock_key(source, raw_body)],
-        )
-        cursor.execute("SELECT clock_timestamp()")
-        received_at: datetime = cursor.fetchone()[0]
-        if earlier := _redelivery_of(raw_body, source=source, received_at=received_at):
-            return earlier
-        return _insert(alert, source=source, raw_body=raw_body, timestamp=received_at, received_at=received_at)
+    try:
+        with surrounded(Commit.STORE_SIGNAL, cut=cut):
+            stored = _try_to_store(row, check, until=until)
+    except psycopg.OperationalError as error:
+        if isinstance(error, OutOfReach) or not (error.sqlstate or LOST).startswith(LOST_CONNECTION):
+            raise
+        stored = _try_to_store(row, check, until=until)
+    if stored is None:
+        raise SourceChanged
+    if not stored.duplicate:
+        if connection.in_atomic_block:
+            transaction.on_commit(wake_workers)
+        else:
+            wake_workers()
+    return stored
 
 
-def _redelivery_of(raw_body: str, *, source: AlertSource, received_at: datetime) -> StoredSignal | None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT signal_id, signal_hash FROM signals
-            WHERE timestamp_origin = 'received' AND md5(raw_body) = md5(%s) AND raw_body = %s AND source = %s
-                AND received_at > %s - make_interval(secs => %s)
-            ORDER BY received_at DESC, signal_id DESC LIMIT 1
-            """,
-            [raw_body, raw_body, source.name, received_at, source.dedupe_window_seconds],
-        )
-        row = cursor.fetchone()
-    return StoredSignal(signal_id=row[0], signal_hash=row[1], duplicate=True) if row else None
+def _try_to_store(row: NewSignal, check: Check | None, *, until: float) -> StoredSignal | None:
+    if not row.has_own_time:
+        with intake_transaction(until=until) as cursor:
+            return store_without_own_time(cursor, row, check)
+    if check and not connection.in_atomic_block:
+        return coalescer.store(row, check, until=until)
+    with intake_cursor(until=until) as cursor:
+        return store_signals(cursor, [row], [check] if check else None)[0]
 
 
-def _lock_key(source: AlertSource, raw_body: str) -> int:
-    digest = hashlib.sha256(f"{source.name}\n{raw_body}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)
+def _has_to_queue() -> bool:
+    """Tell whether older alerts wait in the spool; a newer one has to stand behind them."""
+    return the_spool().is_waiting() and not connection.in_atomic_block
 
 
-def _rules_of(source: AlertSource) -> SourceRules:
+def _may_be_spooled(error: Exception) -> None:
+    """Return when the alert goes to the spool; a caller's transaction has failed as a whole, and is told so."""
+    if connection.in_atomic_block:
+        raise error
+    log.warning("intake.not_stored", error_type=type(error).__name__, error_message=str(error))
+
+
+def _spool(row: NewSignal | NewRejection, known: KnownSource) -> None:
+    if not known.is_trusted:
+        raise OutOfReach("The database has been away for too long to tell whether the source is still enabled.")
+    the_spool().append(row)
+    keeping.keeper.start()
+    tell_spooled(row)
+
+
+def rules_of(source: AlertSource) -> SourceRules:
+    """Return what is assumed where the alerts of a source are silent, and where it keeps its fields."""
     return SourceRules(
         default_timeframe=source.default_timeframe,
         accept_missing_timestamp=source.accept_missing_timestamp,
@@ -311,15 +420,26 @@ def _rules_of(source: AlertSource) -> SourceRules:
     )
 
 
-def _refuse_too_long(raw: bytes) -> None:
-    if len(raw) > settings.WEBHOOK_MAX_BODY_BYTES:
+def _too_many(source: AlertSource) -> Problem:
+    return Problem(
+        field="body",
+        code="rate_limited",
+        message=f"The source {source.name} may send {source.requests_per_minute} requests a minute.",
+        accepted=f"{source.requests_per_minute} requests a minute",
+        example=EXAMPLE,
+    )
+
+
+def _refuse_too_long(raw: bytes, source: AlertSource) -> None:
+    most = source.largest_body_bytes or settings.WEBHOOK_MAX_BODY_BYTES
+    if len(raw) > most:
         raise UnreadableAlert(
             [
                 Problem(
                     field="body",
                     code="too_large",
-                    message=f"The body is larger than {settings.WEBHOOK_MAX_BODY_BYTES} bytes; only its beginning was kept.",
-                    accepted=f"at most {settings.WEBHOOK_MAX_BODY_BYTES} bytes",
+                    message=f"The body is larger than {most} bytes; only its beginning was kept.",
+                    accepted=f"at most {most} bytes",
                     example=EXAMPLE,
                 )
             ]
@@ -336,17 +456,13 @@ def _refuse_encoded(content_encoding: str) -> None:
                     message="The body is compressed. It was not kept, since what cannot be read cannot be redacted.",
                     accepted="a body without Content-Encoding",
                     example=EXAMPLE,
-                    found=_storable(content_encoding)[:LONGEST_CONTENT_TYPE],
+                    found=storable(content_encoding)[:LONGEST_CONTENT_TYPE],
                 )
             ]
         )
 
 
-def _kept_text(raw: bytes, token: str) -> str:
+def _kept_text(raw: bytes, secrets: Sequence[str]) -> str:
     """Return a body as text that can be stored, whatever it was, without its secrets."""
-    text = redact_bytes(raw, [token]).decode("utf-8-sig", errors="backslashreplace")
-    return _storable(redact(text, [token]))
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    text = redact_bytes(raw, secrets).decode("utf-8-sig", errors="backslashreplace")
+    return storable(redact(text, secrets))

@@ -16,9 +16,7 @@ from config.quickstart.credentials import CREDENTIALS_FILE, KeptCredentials
 from config.quickstart.display import Display
 from config.quickstart.engines import ReferenceEngine, plan_engines
 from config.quickstart.ports import LOOPBACK, claim_port
-
-WEB_PROCESSES = 2
-WEB_THREADS = 8
+from config.server import server_command
 
 
 class QuickstartFailed(Exception):
@@ -123,10 +121,7 @@ def _children(plan: Plan, port: int, address: str, engines: list[ReferenceEngine
         child(
             "web server",
             "web.log",
-            *("-m", "granian", "--interface", "wsgi", "config.quickstart.web:application"),
-            *("--host", LOOPBACK, "--port", str(port), "--no-ws"),
-            *("--workers", str(WEB_PROCESSES), "--blocking-threads", str(WEB_THREADS)),
-            *("--respawn-failed-workers", "--workers-kill-timeout", "10"),
+            *server_command("config.quickstart.web:application", host=LOOPBACK, port=port),
         )
     )
     if plan.worker:

@@ -11,13 +11,13 @@ from typing import NoReturn
 
 import httpx2
 from django.conf import settings
-from django.db import OperationalError, connection, connections
+from django.db import connections
 
 from config.embedded_postgres.locks import open_lock, try_lock
 from config.embedded_postgres.server import leave_server
 from config.quickstart.child import adopt_orphans, bury_orphans
 from config.quickstart.children import Child
-from config.quickstart.counts import Counts, count
+from config.quickstart.counts import Counting
 from config.quickstart.display import Display
 from config.quickstart.preparing import Plan, QuickstartFailed, System, prepare
 from config.quickstart.samples import SamplePosting, missing_samples, read_samples
@@ -25,7 +25,6 @@ from config.quickstart.samples import SamplePosting, missing_samples, read_sampl
 SAMPLES = Path("orchestrator", "samples", "alerts.jsonl")
 READY_SECONDS = 60.0
 WATCH_SECONDS = 0.25
-COUNT_SECONDS = 1.0
 DATABASE_STOP_SECONDS = 20.0
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,6 +38,7 @@ def run(plan: Plan, display: Display) -> None:
     """
     children: list[Child] = []
     posting: SamplePosting | None = None
+    counting = Counting()
     with _signals_as_interrupts(), _only_one():
         adopt_orphans()
         try:
@@ -49,12 +49,13 @@ def run(plan: Plan, display: Display) -> None:
             _wait_until_ready(system, display)
             display.say(system.welcome)
             posting = _post_samples(plan, system, display)
+            counting.start()
             with display:
-                _watch(children, posting, display)
+                _watch(children, posting, counting, display)
         except KeyboardInterrupt:
             display.say("Ending …")
         finally:
-            _end(children, posting)
+            _end(children, posting, counting)
             if children:
                 display.say("Everything has ended. The data is kept; the next start goes on with it.")
 
@@ -88,21 +89,16 @@ def _post_samples(plan: Plan, system: System, display: Display) -> SamplePosting
     return posting
 
 
-def _watch(children: list[Child], posting: SamplePosting | None, display: Display) -> NoReturn:
+def _watch(children: list[Child], posting: SamplePosting | None, counting: Counting, display: Display) -> NoReturn:
     """Look after the processes and show the numbers, until a signal ends it."""
     total = len(posting.bodies) if posting else 0
-    counted_at = 0.0
-    counts: Counts | None = None
     running = posting
     while True:
         _look_after(children, display)
         if running is not None and not running.is_alive():
             display.say(_last_words(running))
             running = None
-        if time.monotonic() >= counted_at + COUNT_SECONDS:
-            counts = _count()
-            counted_at = time.monotonic()
-        display.show(counts, sent=posting.sent if posting else 0, total=total)
+        display.show(counting.latest(), sent=posting.sent if posting else 0, total=total)
         time.sleep(WATCH_SECONDS)
 
 
@@ -128,19 +124,13 @@ def _last_words(posting: SamplePosting) -> str:
     return f"All sample alerts are sent{refused}. See the comparison: .venv/bin/python manage.py performance_report"
 
 
-def _count() -> Counts | None:
-    try:
-        return count()
-    except OperationalError:
-        connection.close()
-        return None
-
-
-def _end(children: list[Child], posting: SamplePosting | None) -> None:
+def _end(children: list[Child], posting: SamplePosting | None, counting: Counting) -> None:
     """End all processes: what takes work in first, so that the rest can finish what is in hand."""
     _ignore_signals()
     if posting is not None:
         posting.stop()
+    if counting.is_alive():
+        counting.stop()
     for child in reversed(children):
         child.ask_to_stop()
     for child in reversed(children):

@@ -11,8 +11,17 @@ from orchestrator.admin.columns import experiment_link, text, when, word
 from orchestrator.admin.inspection import InspectionAdmin
 from orchestrator.admin.trades import contract_name
 from orchestrator.display import NOTHING, follow, label, link
+from orchestrator.domain.agreement import MEANINGS, Agreement
 from orchestrator.domain.vocabulary import EventType
-from orchestrator.models import EngineCall, EngineEvent, EngineHealth, EngineProof, Recommendation, WorkerHeartbeat
+from orchestrator.models import (
+    EngineCall,
+    EngineEvent,
+    EngineHealth,
+    EngineProof,
+    Recommendation,
+    RepeatedQuestion,
+    WorkerHeartbeat,
+)
 
 
 @admin.register(EngineCall)
@@ -135,6 +144,28 @@ class EngineProofAdmin(InspectionAdmin):
     @admin.display(description="verdict", ordering="proved")
     def verdict(self, proof: EngineProof) -> SafeString:
         return label({True: "proved", False: "refuted", None: "not judged"}[proof.proved])
+
+
+@admin.register(RepeatedQuestion)
+class RepeatedQuestionAdmin(InspectionAdmin):
+    list_display = (when("asked_at"), experiment_link(), word("engine"), word("agreement"), "took", text("detail"))
+    list_filter = ("engine", "agreement", "asked_at")
+    list_select_related = ("experiment__signal",)
+    search_fields = ("id", "experiment", "experiment__signal", "experiment__signal__symbol")
+    search_help_text = "Experiment or signal id, or symbol"
+    fieldsets = (
+        ("Question", {"fields": ("engine", "experiment", "asked_at", "id")}),
+        ("Compared with the recorded answer", {"fields": ("agreement", "meaning", "detail")}),
+        ("The second answer, as it was received", {"fields": ("answered_at", "took", "raw")}),
+    )
+
+    @admin.display(description="took", ordering="latency")
+    def took(self, repeat: RepeatedQuestion) -> str:
+        return NOTHING if repeat.latency is None else f"{repeat.latency:.3f} s"
+
+    @admin.display(description="that is")
+    def meaning(self, repeat: RepeatedQuestion) -> str:
+        return MEANINGS[Agreement(repeat.agreement)] if repeat.agreement else "no usable answer"
 
 
 @admin.register(WorkerHeartbeat)

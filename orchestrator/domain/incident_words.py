@@ -49,6 +49,17 @@ WORDS: Mapping[IncidentKind, tuple[str, str]] = {
         "A step of an experiment failed again and again, so it was set aside; the other work goes on.",
         "Read the error below; nothing that was recorded is lost.",
     ),
+    IncidentKind.SIGNAL_GAP: (
+        "A strategy's alerts tell where its position was and where it is; between two neighbours it moved without an alert, "
+        "so one never arrived.",
+        "Look for it in TradingView's alert log, and check what the sender, the proxy and the rejected alerts say of that time. "
+        "If it comes late, this closes by itself.",
+    ),
+    IncidentKind.SILENT_SOURCE: (
+        "A source has sent nothing for longer than is usual for it at this time of the week.",
+        "Check whether its alerts still run in TradingView: they expire, and they stop after errors. When it sends again, "
+        "this closes by itself.",
+    ),
     IncidentKind.DATABASE_CHANGED: (
         "The database is not the one that real trading went on with before: it was restored, or another server took "
         "over. What was sent last may be missing in it, so trading was halted.",

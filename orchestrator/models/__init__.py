@@ -8,6 +8,7 @@ from orchestrator.models.market import MarketContext, MarketQuote
 from orchestrator.models.permits import ExecutionPermit
 from orchestrator.models.policies import ExecutionPolicy, PolicyRevision
 from orchestrator.models.proofs import EngineProof, EngineTrial
+from orchestrator.models.repeats import RepeatedQuestion
 from orchestrator.models.trades import RealTrade, ShadowTrade
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PolicyRevision",
     "RealTrade",
     "Recommendation",
+    "RepeatedQuestion",
     "ShadowTrade",
     "WorkerHeartbeat",
 ]

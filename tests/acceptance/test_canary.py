@@ -17,7 +17,7 @@ from django.db import connection
 
 from config.embedded_postgres.layout import programs
 from tests.acceptance.test_quickstart import END_SECONDS, PROJECT, printed, read_welcome
-from tests.working import eventually
+from tests.waiting import eventually
 
 API_TOKEN = "canary-api-1f0e9d8c7b6a5f4e3d2c"
 WEBHOOK_TOKEN = "canary-webhook-5a6b7c8d9e0f1a2b"

@@ -24,6 +24,7 @@ import httpx2
 import pytest
 
 from config.quickstart.ports import claim_port
+from config.server import server_command
 from orchestrator.engines.reference.ledger import read_only
 from orchestrator.models import (
     EngineCall,
@@ -126,10 +127,7 @@ def system(database_url: str, tmp_path: Path) -> Iterator[System]:
         for name, port in (("A", engine_a), ("B", engine_b)):
             ledger = ("--ledger", str(running.ledger(name)))
             running.start(f"engine {name}", "manage.py", "run_reference_engine", name, "--port", str(port), *ledger)
-        listening = ("--host", "127.0.0.1", "--port", str(web), "--no-ws")
-        sizes = ("--workers", "2", "--blocking-threads", "8", "--workers-kill-timeout", "10")
-        server = ("-m", "granian", "--interface", "wsgi", "config.quickstart.web:application")
-        running.start("web", *server, *listening, *sizes)
+        running.start("web", *server_command("config.quickstart.web:application", host="127.0.0.1", port=web))
         for number in (1, 2):
             running.start(f"worker {number}", "manage.py", "run_orchestrator", "--poll-interval", "0.2")
         wait_until_ready(running)

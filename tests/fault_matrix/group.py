@@ -45,7 +45,7 @@ from tests.fault_matrix.processes import (
     work_until_told,
 )
 from webhooks.models import Signal
-from webhooks.services import create_source
+from webhooks.sources import create_source, known_sources, read_all_sources
 
 TOKEN = "token-of-the-matrix"
 ENGINE_TIMEOUT_SECONDS = 5.0
@@ -69,7 +69,7 @@ class Group:
         web, ends = listen(), {name: listen() for name in "AB"}
         self.web_url = address(web)
         self.engine_urls = {name: address(end) for name, end in ends.items()}
-        self._set_up()
+        self._set_up(folder)
         for name, end in ends.items():
             self._start_engine(name, end, folder / f"ledger of {name}, {configuration.name}.jsonl")
         self._start(lambda: serve_web(web))
@@ -80,6 +80,8 @@ class Group:
         for end in (web, *ends.values()):
             end.close()
         create_source("matrix", TOKEN)
+        with connection.cursor() as cursor:  # as every web process does now and then
+            known_sources.replace(read_all_sources(cursor), folder=settings.SPOOL_DIR)
         _be_able_to_refuse()
 
     def close(self) -> None:
@@ -115,7 +117,8 @@ class Group:
         """Tell whether no event of an engine is on its way."""
         return all(_status(Request(f"{url}/idle")) == 200 for url in self.engine_urls.values())  # noqa: S310 - loopback
 
-    def _set_up(self) -> None:
+    def _set_up(self, folder: Path) -> None:
+        settings.SPOOL_DIR = folder / f"spool, {self.configuration.name}"
         settings.LEASE_SECONDS = LEASE_SECONDS
         settings.CLOCK_MARGIN_SECONDS = settings.QUIET_PERIOD_SECONDS = 0.2
         settings.EXIT_POLL_SECONDS = 30  # and a thirtieth between looks
@@ -220,6 +223,20 @@ class Cell:
         address_of = f"{url}/webhooks/tradingview/{TOKEN}/"
         return Request(address_of, data=json.dumps(said).encode(), headers=headers)  # noqa: S310 - loopback
 
+    def alert_in_an_outage(self) -> None:
+        """Send the alert to a web process that is cut off from the database: it waits on the disk then."""
+        end = listen()
+        cut_off = Child(lambda: serve_web(end, without_database=True))
+        assert _status(self.alert_request(address(end))) == 200
+        end.close()
+        cut_off.kill()
+        assert self.signal is None
+
+    def senseless_request(self, url: str) -> Request:
+        request = self.alert_request(url)
+        request.data = json.dumps({"ticker": self.symbol, "action": "hold"}).encode()
+        return request
+
     def exit_request(self, url: str) -> Request:
         trade = self.trade
         assert trade is not None
@@ -311,7 +328,7 @@ class Cell:
             time.sleep(PAUSE_SECONDS)
         self._note(child, action)
 
-    def send(self, request_to: Callable[[str], Request]) -> None:
+    def send(self, request_to: Callable[[str], Request], *, answers: range = range(200, 300)) -> None:
         """Send a request to a web process that is killed, stopped or cut off at the point, and again until it is taken."""
         end = listen()
         child = self._start(lambda: serve_web(end, self.point), self.point, self.action)
@@ -321,7 +338,7 @@ class Cell:
         if self.action is Action.STOP:
             _eventually(child.is_stopped, lambda: None, self)
             self._others_turn(child, lambda: _status(request_to(self.group.web_url), seconds=SENDING_SECONDS))
-        _eventually(lambda: 200 <= _status(request_to(self.group.web_url)) < 300, lambda: None, self)
+        _eventually(lambda: _status(request_to(self.group.web_url)) in answers, lambda: None, self)
         child.ask_to_end()
         child.wait()
         self._note(child, self.action)

@@ -22,9 +22,12 @@ from django.db import connections
 from config import faults
 from config.fault_points import Fault
 from config.wsgi import application
+from orchestrator.alert_watch import AlertWatch
 from orchestrator.worker import Options, Worker
+from outcomes.counting import count_changes
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
+from webhooks.spool_draining import drain_spool
 
 HIT, NOT_HIT, BROKEN = 0, 3, 70  # how a child ends that was not killed
 _PR_SET_PDEATHSIG = 1
@@ -115,12 +118,14 @@ def make_worker(*, once: bool) -> Worker:
     return Worker(
         Options(once=once, poll_interval=0.05),
         steps=(apply_exits, price_followers),
-        sweeps=(settle_late_followers, report_expired_trades),
+        sweeps=(drain_spool, settle_late_followers, report_expired_trades, AlertWatch().watch_alerts, count_changes),
     )
 
 
-def serve_web(listening: socket.socket, point: str = "") -> int:
-    """Be a web process until SIGTERM."""
+def serve_web(listening: socket.socket, point: str = "", *, without_database: bool = False) -> int:
+    """Be a web process until SIGTERM; ``without_database``: one that is cut off from it, from the beginning."""
+    if without_database:
+        connections["default"].settings_dict["HOST"] = "/nowhere"
     _on_sigterm(lambda: os._exit(was_hit(point)))
     server = _Web(listening.getsockname(), _Quiet, bind_and_activate=False)
     server.socket = listening

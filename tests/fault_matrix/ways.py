@@ -12,9 +12,9 @@ from config.fault_points import EXCHANGES, Action, Commit
 from orchestrator.models import EngineCall, ExecutionPermit, Incident
 from orchestrator.revisions import current_revision, record_revision
 from orchestrator.settlement import AlreadySettled, settle
-from outcomes.models import ExitSync
+from outcomes.models import ChangedDay, ChangedPair, ExitSync
 from tests.fault_matrix.group import Cell
-from webhooks.models import Signal
+from webhooks.models import RejectedAlert, Signal
 
 SHORT_WINDOW_SECONDS = 2.0
 Way = Callable[[Cell], None]
@@ -38,6 +38,18 @@ def executed(cell: Cell, manner: str = "") -> None:
 
 def _store_signal(cell: Cell) -> None:
     cell.send(cell.alert_request)
+
+
+def _store_rejection(cell: Cell) -> None:
+    """What is no alert is answered 400 and kept; what a sender then says better is an alert like any other."""
+    cell.send(cell.senseless_request, answers=range(400, 401))
+    assert RejectedAlert.objects.filter(body__contains=f'"{cell.symbol}"').exists(), f"{cell}: it was not kept"
+    cell.alert()
+
+
+def _drain_spool(cell: Cell) -> None:
+    cell.alert_in_an_outage()
+    cell.work()
 
 
 def _release_signal(cell: Cell) -> None:
@@ -197,6 +209,17 @@ def _apply_exit(cell: Cell) -> None:
     cell.heal(lambda: _is_closed(cell))
 
 
+def _count_sums(cell: Cell) -> None:
+    executed(cell)
+    cell.report_exit()
+    cell.work(until=lambda: _is_closed(cell) and _is_counted())
+    cell.heal(lambda: _is_closed(cell) and _is_counted())
+
+
+def _is_counted() -> bool:
+    return not ChangedDay.objects.exists() and not ChangedPair.objects.exists()
+
+
 def _price_followers(cell: Cell) -> None:
     executed(cell, "another contract")
     cell.report_exit()
@@ -259,6 +282,8 @@ WAYS: dict[str, Way] = {
     **{commit.label: plainly() for commit in Commit},
     **{exchange: plainly() for exchange in EXCHANGES},
     "signal.store": _store_signal,
+    "rejection.store": _store_rejection,
+    "spool.drain": _drain_spool,
     "signal.release": _release_signal,
     "signal.park": _park_signal,
     "experiment.adopt": _adopt_experiment,
@@ -281,6 +306,7 @@ WAYS: dict[str, Way] = {
     "exit.claim": _ask_for_exit("has exited"),
     "exit.apply": _apply_exit,
     "exit.followers": _price_followers,
+    "sums.count": _count_sums,
     "incident.settle": _settle_incident,
     "incident.open": _open_incident,
     "policy.first": _first_revision,

@@ -33,6 +33,7 @@ from tests.factories import (
     make_proof,
     make_quote,
     make_recommendation,
+    make_repeat,
     make_shadow_trade,
     make_signal,
     make_terms,
@@ -205,6 +206,7 @@ def test_every_column_of_a_table_can_be_seen(admin_client: Client, model: type[m
     tell_whole_story()
     make_health("A")
     make_proof("A")
+    make_repeat(Experiment.objects.all()[0])
     make_heartbeat()
     response = admin_client.get(page_of(model._default_manager.all()[0]))
     assert response.status_code == 200
@@ -412,6 +414,7 @@ def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, model: ty
     tell_whole_story()
     make_health("A")
     make_proof("A")
+    make_repeat(Experiment.objects.all()[0])
     make_heartbeat()
     row = model._default_manager.all()[0]
     add = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")

@@ -15,7 +15,8 @@ from orchestrator.queue import database_clock
 from orchestrator.revisions import record_revision
 from tests.engine_server import EXECUTE, Behaviour, EngineServer, Recorded
 from tests.protocol_steps import SteppedWorker, a_worker, again, arm, granted
-from tests.working import eventually, in_threads
+from tests.waiting import eventually
+from tests.working import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from orchestrator.revisions import record_revision
 from tests.engine_server import EXECUTE, Behaviour, EngineServer, Recorded
 from tests.factories import make_signal
 from tests.integration.test_run_orchestrator import Start, ended, start
-from tests.working import eventually
+from tests.waiting import eventually
 
 __all__ = ["start"]  # a fixture
 

@@ -29,7 +29,8 @@ from outcomes.models import RealTradeOutcome
 from tests.engine_server import EXECUTE, EXECUTION, RECOMMEND, Behaviour, EngineServer, Recorded
 from tests.factories import make_experiment, make_signal
 from tests.protocol_steps import a_worker, again, apply_everything, granted, make_due, now
-from tests.working import eventually, in_threads, is_settled, work_once, working
+from tests.waiting import eventually
+from tests.working import in_threads, is_settled, work_once, working
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from orchestrator.models import Experiment, ShadowTrade
+from outcomes.counting import count_changes
 from outcomes.invariant_rules import RULES
 from outcomes.invariants import MOST_SHOWN, SIGNAL_HASHES, Violation, check_invariants, violations
 from outcomes.models import RealTradeOutcome
@@ -138,6 +139,7 @@ def stories(db: None) -> dict[str, str]:
     ids |= {f"{name}_signal": str(experiment.signal_id) for name, experiment in experiments.items()}
     parked = make_signal(parked_at=timezone.now(), last_error="it cannot be read")
     make_incident(kind="POISON_SIGNAL", subject=str(parked.pk))
+    count_changes()
     return ids | {"waiting_signal": str(make_signal().pk), "parked_signal": str(parked.pk)}
 
 
@@ -164,6 +166,11 @@ FOLLOWER = "a follower of a closed lead is closed, void, or waits for a price"
 BLOCKED = "an exit that waits for a price has an open follower, and BLOCKED means that an operator was asked"
 VOID = "a VOID follower would have been entered after its lead had left"
 SUMS = "the daily sums are the sums of the outcomes"
+DAYS = "the sums of days are those of the outcomes"
+SLICES = "the sums of slices add up to the whole"
+PAIRS = "every experiment is a pair with the results of its trades"
+PAIR_SUMS = "the sums of pairs are those of the pairs"
+BEGUN = "every experiment that was counted is in the sums of its day"
 
 # which invariant finds it, the tables whose guards are taken away, and the falsification
 FALSIFIED: list[tuple[str, str, str]] = [
@@ -403,6 +410,18 @@ FALSIFIED: list[tuple[str, str, str]] = [
     (SUMS, "daily_results", "UPDATE daily_results SET wins = wins + 1 WHERE kind = 'shadow'"),
     (SUMS, "daily_results", "DELETE FROM daily_results WHERE kind = 'twin'"),
     (SUMS, "daily_results", "UPDATE daily_results SET kind = 'twin' WHERE kind = 'real'"),
+    (DAYS, "daily_trades", "UPDATE daily_trades SET total_pnl = total_pnl + 1 WHERE kind = 'real'"),
+    (DAYS, "daily_trades", "DELETE FROM daily_trades WHERE kind = 'twin'"),
+    (
+        SLICES,
+        "daily_trades",
+        "UPDATE daily_trades SET fourths = fourths + 1 WHERE id = (SELECT min(id::text)::uuid FROM daily_trades)",
+    ),
+    (PAIRS, "pairs", "UPDATE pairs SET a_pnl = a_pnl + 1 WHERE experiment_id = %(real)s"),
+    (PAIRS, "pairs", "DELETE FROM pairs WHERE experiment_id = %(late)s"),
+    (PAIR_SUMS, "daily_pairs", "UPDATE daily_pairs SET difference = difference + 1"),
+    (PAIR_SUMS, "pairs", "DELETE FROM pairs WHERE experiment_id = %(shadow)s"),
+    (BEGUN, "daily_experiments", "UPDATE daily_experiments SET variant_a = variant_a + 1"),
 ]
 TIMED = {rule.name for rule in RULES if "%(grace)s" in rule.query}
 

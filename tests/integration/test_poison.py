@@ -19,7 +19,7 @@ from tests.deadly_worker import EXIT_CODE, IN_ITS_CONTEXT, WHEN_ASKED
 from tests.engine_server import EngineServer
 from tests.factories import make_signal
 from tests.integration.test_run_orchestrator import ROOT, Start, ended, environment, start
-from tests.working import eventually
+from tests.waiting import eventually
 from webhooks.models import Signal
 
 __all__ = ["start"]  # a fixture

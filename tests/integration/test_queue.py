@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import time_machine
 from django.db import connection, connections, transaction
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,12 +26,14 @@ from orchestrator.queue import (
     database_clock,
     end_call,
     fail_calls,
+    is_doubtful,
     overdue_calls,
     put_back_call,
     release_signal,
 )
 from tests.factories import make_experiment, make_permit, make_revision, make_shadow_trade, make_signal
-from tests.working import eventually, in_threads
+from tests.waiting import eventually
+from tests.working import in_threads
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db
@@ -130,13 +133,36 @@ def test_what_is_processed_parked_or_waiting_is_not_claimed() -> None:
     assert list(Signal.objects.claimable()) == []
 
 
-def test_what_was_not_finished_before_is_claimed_by_ones_and_after_what_is_new() -> None:
+def test_what_was_in_hand_when_two_workers_died_is_claimed_by_ones_and_after_what_is_new() -> None:
     again = [make_signal() for _ in range(3)]
-    claim()
-    Signal.objects.update(lock_expires_at=seconds_from_now(-1))
+    for _ in range(2):
+        claim()
+        Signal.objects.update(lock_expires_at=seconds_from_now(-1))
     new = [make_signal(), make_signal()]
     claims = [ids(claim()) for _ in range(4)]
     assert claims == [[*ids(new), again[0].signal_id], [again[1].signal_id], [again[2].signal_id], []]
+
+
+@pytest.mark.parametrize(("most", "together"), [(5, 5), (3, 5), (2, 1), (1, 1)])
+def test_what_a_dead_worker_had_in_hand_is_taken_over_at_once_while_attempts_are_left(most: int, together: int) -> None:
+    for _ in range(5):
+        make_signal()
+    assert len(claim()) == 5
+    Signal.objects.update(lock_expires_at=seconds_from_now(-1))
+    with override_settings(MAX_SIGNAL_ATTEMPTS=most):
+        assert len(claim()) == together
+
+
+def test_what_failed_before_is_never_claimed_with_others() -> None:
+    make_signal()
+    [failed] = claim()
+    release_signal(failed, error="bad", park=False)
+    Signal.objects.update(next_attempt_at=None)
+    for _ in range(3):
+        make_signal()
+    claimed = claim()
+    assert [is_doubtful(signal) for signal in claimed] == [False, False, False, True]
+    assert claimed[-1].pk == failed.pk
 
 
 @pytest.mark.requirement("property-26")

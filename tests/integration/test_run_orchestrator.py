@@ -30,7 +30,8 @@ from orchestrator.models import (
 from orchestrator.queue import database_clock
 from tests.engine_server import RECOMMEND, Behaviour, EngineServer
 from tests.factories import make_signal
-from tests.working import Engines, answered, eventually, is_settled
+from tests.waiting import eventually
+from tests.working import Engines, answered, is_settled
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -28,6 +28,7 @@ ALERT_COLUMNS = {
     "signal_hash": "f" * 64,
     "raw_payload": '{"a": 2}',
     "raw_body": "{}",
+    "notes": '["other"]',
     "received_at": "2020-01-01T00:00:00Z",
 }
 PROCESSING_COLUMNS: dict[str, Any] = {

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from webhooks.alerts import read_payload
 from webhooks.canonical import signal_hash
 from webhooks.models import AlertSource, RejectedAlert, Signal
 from webhooks.services import create_source
@@ -249,7 +250,6 @@ HOSTILE = {
     "NUL in a key": b'{%b,"\\u0000":1}' % FOUR_FIELDS.encode(),
     "lone surrogate": b'{%b,"a":"\\ud800"}' % FOUR_FIELDS.encode(),
     "lone surrogate in the symbol": b'{"ticker":"\\udc00","action":"buy","interval":"5","time":1772461800}',
-    "NaN": b'{%b,"close":NaN}' % FOUR_FIELDS.encode(),
     "infinity": b'{%b,"close":-Infinity}' % FOUR_FIELDS.encode(),
     "1e400": b'{%b,"close":1e400}' % FOUR_FIELDS.encode(),
     "400 digits": b'{%b,"close":%b}' % (FOUR_FIELDS.encode(), b"9" * 400),
@@ -295,6 +295,15 @@ def test_a_hostile_body_is_refused_kept_and_explained(source: AlertSource, name:
     assert not Signal.objects.exists()
 
 
+NO_JSON = {
+    "NaN": b'{%b,"close":NaN}' % FOUR_FIELDS.encode(),
+    "words without quotes": b'{"ticker":NASDAQ:AAPL,"action":buy,"interval":1D,"time":1772461800,"rsi":,}',
+    "typographic quotes": '{\u201cticker\u201d:\u201cSPY\u201d,\u201caction\u201d:\u201cbuy\u201d,"interval":"5","time":1772461800}'.encode(),
+    "text": b"ticker=SPY; action=buy; interval=5; time=1772461800",
+    "a sentence": b"Bull (12, 26): order sell @ 1 filled on SPY. New strategy position is -1, interval=5, time=1772461800",
+}
+
+
 @pytest.mark.parametrize("name", HARMLESS)
 def test_an_unusual_body_is_read(source: AlertSource, name: str) -> None:
     assert len(HARMLESS[name]) <= 65_536
@@ -309,6 +318,24 @@ def test_an_unusual_body_is_read(source: AlertSource, name: str) -> None:
         timeframe=signal.timeframe,
         timestamp=signal.timestamp,
     )
+
+
+@pytest.mark.parametrize("name", NO_JSON)
+def test_what_is_no_json_is_read_and_its_hash_can_be_computed_again(source: AlertSource, name: str) -> None:
+    response = post(NO_JSON[name])
+    assert response.status_code == 200, response.content
+    signal = Signal.objects.get()
+    assert signal.raw_body == NO_JSON[name].decode()
+    assert signal.raw_payload == read_payload(signal.raw_body)
+    assert signal.signal_hash == signal_hash(
+        direction=signal.direction,
+        payload=signal.raw_payload,
+        source=signal.source,
+        symbol=signal.symbol,
+        timeframe=signal.timeframe,
+        timestamp=signal.timestamp,
+    )
+    assert post(NO_JSON[name]).json()["duplicate"] is True
 
 
 @pytest.mark.parametrize("size", [65_537, 1_000_000, 10_000_000])
@@ -387,7 +414,7 @@ def test_storing_a_signal_takes_one_statement_beside_finding_its_source(source: 
     ) as queries:
         assert post(ALERT).status_code == 200
     statements = [query["sql"].split()[0] for query in queries.captured_queries]
-    assert statements == ["SELECT", "INSERT"]
+    assert statements == ["SELECT", "WITH"]  # WITH … INSERT, which compares the source as well
 
 
 @pytest.mark.requirement("8.4", "8.5", "9.4", "property-24")

@@ -39,7 +39,8 @@ from tests.engine_server import (
     Behaviour,
 )
 from tests.factories import make_health, make_signal
-from tests.working import Engines, answered, eventually, is_settled, make_worker, states, work_once, working
+from tests.waiting import eventually
+from tests.working import Engines, answered, is_settled, make_worker, states, work_once, working
 from webhooks.models import Signal
 from webhooks.notifications import wake_workers
 

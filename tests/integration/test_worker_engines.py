@@ -27,7 +27,8 @@ from tests.engine_server import (
     Behaviour,
 )
 from tests.factories import make_signal
-from tests.working import Engines, answered, eventually, is_settled, states, work_once, working
+from tests.waiting import eventually
+from tests.working import Engines, answered, is_settled, states, work_once, working
 from webhooks.models import Signal
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -98,3 +98,22 @@ def test_nested_numbers_have_dotted_names_and_the_top_level_comes_first() -> Non
 def test_no_body_makes_it_fail_and_nothing_infinite_comes_out(text: str) -> None:
     market = read_market_fields(text)
     assert all(value.is_finite() for value in market.indicators.values())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"close": 589.1200, "rsi": 61.20, "interval": 1D}',
+        "close=589.1200;rsi=61.20",
+        "close: 589.1200, rsi: 61.20",
+        '{"message": "buy SPY, close: 589.1200, rsi: 61.20"}',
+    ],
+)
+def test_numbers_keep_every_digit_in_nearly_json_and_in_texts(body: str) -> None:
+    market = read_market_fields(body)
+    assert f"{market.current_price:f}" == "589.1200"
+    assert [f"{value:f}" for value in market.indicators.values()] == ["61.20"]
+
+
+def test_a_number_with_commas_in_a_text_is_not_half_a_number() -> None:
+    assert read_market_fields("close: 1,234.50, rsi=1_000") == MarketFields()

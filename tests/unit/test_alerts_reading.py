@@ -14,6 +14,7 @@ from webhooks.message_templates import INDICATOR_ALERT, STRATEGY_ALERT
 
 NOW = datetime(2026, 3, 2, 14, 31, tzinfo=UTC)
 STRICT = SourceRules()
+LENIENT = SourceRules(default_timeframe="5", accept_missing_timestamp=True)
 COMPLETE: dict[str, Any] = {"ticker": "SPY", "action": "buy", "interval": "15", "time": "2026-03-02T14:30:00Z"}
 
 
@@ -79,6 +80,9 @@ def test_an_alert_is_accepted_if_and_only_if_its_fields_are_given_or_supplied_by
             "at": {"time": "2026-03-02T14:30:00Z"},
         },
         {"market": "SPY", "type": "buy", "period": "15", "date": "2026-03-02T14:30:00Z"},
+        {"tv_instrument": "SPY", "strategy": {"order": {"action": "buy"}}, "tf": "15m", "fired_at": 1772461800000},
+        {"message": "buy SPY", "interval": 15, "time": "2026-03-02 14:30"},
+        [{"tradingsymbol": "SPY", "transactionType": "BUY", "interval": "15", "time": "2026.03.02 14:30:00"}],
     ],
 )
 def test_the_common_spellings_of_the_fields_are_read(said: dict[str, object]) -> None:
@@ -175,6 +179,8 @@ def test_the_message_templates_that_we_offer_are_read(template: str) -> None:
         ("NASDAQ_DLY:AAPL", "AAPL", "NASDAQ"),
         ("NSE:M&M", "M&M", "NSE"),
         ("^GSPC", "^GSPC", None),
+        ("ES 12-26", "ES 12-26", None),
+        ("FX_IDC:EURUSD", "EURUSD", "FX_IDC"),
     ],
 )
 def test_a_symbol_is_kept_as_given_without_its_exchange(given_symbol: str, symbol: str, exchange: str | None) -> None:
@@ -198,6 +204,8 @@ def test_an_exchange_may_stand_in_a_field_of_its_own() -> None:
         ("ЅРY", "unknown_symbol"),  # noqa: RUF001 - Cyrillic look-alikes
         ("NASDAQ:", "unknown_symbol"),
         (":AAPL", "unknown_symbol"),
+        ("SPY QQQ", "unknown_symbol"),
+        ("S\nPY", "unknown_symbol"),
         ("!!!", "unknown_symbol"),
         (7, "wrong_type"),
         (True, "wrong_type"),
@@ -237,6 +245,51 @@ def test_what_is_not_spelled_like_a_symbol_is_refused(symbol: object, code: str)
         ({"direction": "long", "right": "put"}, "long"),
         ({"action": "buy", "type": "short"}, "long"),
         ({"type": "limit", "side": "sell"}, "short"),
+        ({"action": "open-long"}, "long"),
+        ({"action": "buystop"}, "long"),
+        ({"action": "B"}, "long"),
+        ({"action": "closeshortopenlong"}, "long"),
+        ({"direction": "PUTS"}, "short"),
+        ({"signal": "Enter Short now"}, "short"),
+        ({"signal": "SELL PUT 450"}, "long"),
+        ({"signal": "buy SPY 450P"}, "short"),
+        ({"action": "sell", "trend": "bullish", "pattern": "bull flag"}, "short"),
+        ({"action": "sell", "signal_type": "Bullish Confirmation"}, "short"),
+        ({"action": "buy", "sentiment": "bullish"}, "long"),
+        ({"action": "sell", "positionSide": "SHORT"}, "short"),
+        ({"action": "sell", "position_size": "-3"}, "short"),
+        ({"action": "sell", "position_size": 2}, "short"),  # the order's own size, for all one can tell
+        (
+            {
+                "action": "sell",
+                "market_position": "short",
+                "prev_market_position": "long",
+                "market_position_size": "1",
+                "prev_market_position_size": "2",
+            },
+            "short",
+        ),
+        (
+            {
+                "action": "buy",
+                "market_position": "long",
+                "prev_market_position": "long",
+                "market_position_size": "3",
+                "prev_market_position_size": "2",
+            },
+            "long",
+        ),
+        (
+            {"action": "buy", "market_position": "long", "prev_market_position": "short", "comment": "Close Short"},
+            "long",
+        ),
+        ({"action": "buy", "comment": "TP 450 SL 430, exits at close"}, "long"),
+        ({"action": "buy", "message": "Buy SPY. Take profit 450, stop loss 430"}, "long"),
+        ({"action": "buy", "alert_name": "RSI exits oversold"}, "long"),
+        ({"signal": "Closed above resistance: buy"}, "long"),
+        ({"buy": 1, "sell": 0}, "long"),
+        ({"Signals": {"Buy": False, "Strong Sell": True}}, "short"),
+        ({"action": "buy", "reduce_only": False}, "long"),
     ],
 )
 def test_a_direction_is_read_from_its_common_forms(said: dict[str, object], direction: str) -> None:
@@ -265,8 +318,40 @@ def test_a_direction_is_read_from_its_common_forms(said: dict[str, object], dire
         {"action": "sell", "market_position": "long"},
         {"action": "buy", "market_position": "short"},
         {"action": "exit", "direction": "long"},
+        {"action": "sell", "sentiment": "flat"},
+        {"action": "sell", "sentiment": "bullish"},
+        {"action": "sell", "direction": "flat"},
+        {"action": "sell", "positionSide": "LONG"},
+        {"action": "sell", "reduceOnly": True},
+        {"action": "sell", "prev_market_position": "long"},
+        {"action": "sell", "prev_position": "long", "quantity": 1},
+        {"action": "sell", "contracts": 1, "position_size": 2},
+        {"action": "buy", "position_size": "-2"},
+        {"action": "buy", "market_position": "long", "prev_market_position": "long", "market_position_size": "1",
+         "prev_market_position_size": "2"},
+        {"action": "sell", "strategy": {"order": {"comment": "Long TP"}}},
+        {"action": "sell", "comment": "TP 1 hit @ 345"},
+        {"action": "sell", "order_id": "Long SL"},
+        {"action": "sell", "message": "Trailing stop triggered"},
+        {"action": "close_at_market_price"},
+        {"action": "long_exit"},
+        {"action": "Long Stop"},
+        {"action": "sell", "type": "partial"},
+        {"action": "sell", "close_percent": 50},
+        {"action": "sell", "exit": True},
+        {"signal": "sell to close call"},
+        {"action": "reduce"},
+        {"action": "close_buy"},
+        {"signal": "Partial exit 50%"},
+        {"signal": "Stop loss hit"},
+        {"signal": "Long Position Closed"},
+        {"signal": "scale out"},
+        {"type": "exit", "side": "sell"},
+        {"event": "tp_hit", "side": "buy"},
+        {"exit_long": 1, "exit_short": 0},
+        {"market_position": "flat", "prev_market_position": "long"},
     ],
-)
+)  # fmt: skip
 def test_the_end_of_a_position_is_an_exit_alert_never_an_entry(said: dict[str, object]) -> None:
     found = read({**COMPLETE, "action": None, **said})
     assert isinstance(found, ExitAlert)
@@ -298,6 +383,11 @@ def test_what_points_nowhere_is_refused(value: object) -> None:
     assert list(problems_of({**COMPLETE, "action": value})) == ["direction"]
 
 
+@pytest.mark.parametrize("said", [{"close": 1}, {"open": 1, "tp": 1}, {"sl": True}, {"buy": 0}, {"buy": 1, "sell": 1}])
+def test_a_price_of_one_is_no_flag(said: dict[str, object]) -> None:
+    assert problems_of({**COMPLETE, "action": None, **said}) == {"direction": "missing"}
+
+
 def test_prose_in_a_comment_never_decides() -> None:
     assert problems_of({**COMPLETE, "action": None, "comment": "Bullish engulfing, buy"}) == {
         "direction": "unknown_direction"
@@ -317,6 +407,124 @@ def test_no_word_becomes_a_direction_by_accident(word: str) -> None:
     except UnreadableAlert:
         return
     assert isinstance(found, ExitAlert) or found.direction in Direction
+
+
+def test_a_pinned_direction_does_not_turn_an_exit_into_an_entry() -> None:
+    said = {**COMPLETE, "way": "sell", "market_position": "flat"}
+    assert isinstance(read(said, rules=SourceRules(paths={"direction": "way"})), ExitAlert)
+
+
+# Texts
+
+
+def of_text(text: str) -> Alert | ExitAlert:
+    return read_alert(text, rules=LENIENT, received_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("buy BTCUSDT", ("BTCUSDT", "long", "5")),
+        ("buy 005930", ("005930", "long", "5")),
+        ("SELL btcusdt", ("btcusdt", "short", "5")),
+        ("long SPY 15m", ("SPY", "long", "15")),
+        ("ticker=SPY;action=buy;interval=1D", ("SPY", "long", "1D")),
+        ("ticker: SPY, action: sell, tf: 1h, price: 589.10", ("SPY", "short", "60")),
+        ("Symbol: SPY Action: BUY Timeframe: 4h", ("SPY", "long", "240")),
+        ("order buy @ 1 filled on SPY. New strategy position is 1", ("SPY", "long", "5")),
+        (
+            "MACD bull (12,26,9): order sell @ 1 filled on NASDAQ:AAPL. New strategy position is -1",
+            ("AAPL", "short", "5"),
+        ),
+        (
+            "Close above Bull: order\nbuy @ 0.5\nfilled on BTCUSDT.P. New strategy position is 0.5",
+            ("BTCUSDT.P", "long", "5"),
+        ),
+        ("Bull flag bot: sell SPY", ("SPY", "short", "5")),
+        ("BTCUSDT: buy", ("BTCUSDT", "long", "5")),
+        ("\U0001f7e2 BUY: BTCUSDT @ 30000", ("BTCUSDT", "long", "5")),
+        ("MACD crossed, long on SPY", ("SPY", "long", "5")),
+        ("SuperTrend Sell, BINANCE:BTCUSDT", ("BTCUSDT", "short", "5")),
+        ("NASDAQ:AAPL 15 - Bullish engulfing", ("AAPL", "long", "15")),
+        ("\U0001f514 LONG #BTC/USDT\nEntry: 30000\nTP1: 31000\nSL: 29000", ("BTC/USDT", "long", "5")),
+        ("60123456789,sell,GBPJPY,sl=50,risk=1", ("GBPJPY", "short", "5")),
+        ("MyKeys(XBTUSD) { market(side=buy, amount=100); }", ("XBTUSD", "long", "5")),
+        ("sell put SPY", ("SPY", "long", "5")),
+        ("LONG RE-ENTRY SPY @ EMA20", ("SPY", "long", "5")),
+        ("Supertrend Buy signal on SPY, 60", ("SPY", "long", "60")),
+        ("Bearish divergence on BTCUSDT.P, 1D", ("BTCUSDT.P", "short", "1D")),
+        ("SHORT SPY @ 589 | SL/TP via ATR", ("SPY", "short", "5")),
+        ('"buy SPY', ("SPY", "long", "5")),
+        ("[Scalper] buy SPY", ("SPY", "long", "5")),
+    ],
+)
+def test_a_text_is_read(text: str, expected: tuple[str, str, str]) -> None:
+    alert = of_text(text)
+    assert isinstance(alert, Alert)
+    assert (alert.symbol, alert.direction, alert.timeframe) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order sell @ 1 filled on SPY. New strategy position is 0",
+        "Bot: order sell @ 1 filled on SPY. New strategy position is 2",
+        "Bot: order buy @ 1 filled on SPY. New strategy position is -2",
+        "close BTCUSDT",
+        "close long BTCUSDT",
+        "EXIT SPY at 589",
+        "60123456789,closelong,GBPUSD",
+        "TP1 hit BTCUSDT",
+        "Stop loss hit on SPY",
+        "Stop loss: SPY",
+        "Sell half SPY",
+        "sell to close SPY",
+        "SPY: flat",
+        "symbol=SPY,action=sell,market_position=flat",
+        "a=acc s=XBTUSD c=position b=long",
+        "Long Position Closed",
+    ],
+)
+def test_a_text_that_tells_of_an_exit_is_an_exit_alert(text: str) -> None:
+    assert isinstance(of_text(text), ExitAlert)
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("hello", {"symbol": "missing", "direction": "missing"}),
+        ("NASDAQ:AAPL, price = 123", {"direction": "missing"}),
+        ("SPY Crossing 450", {"direction": "missing"}),
+        ("RSI (14, close) Crossing Down 30.00 on NASDAQ:AAPL, 15", {"direction": "missing"}),
+        ("Buy signal", {"symbol": "missing"}),
+        ("buy now SPY QQQ", {"symbol": "missing"}),
+        ("don't buy SPY", {"direction": "unknown_direction"}),
+        ("long or short SPY", {"direction": "unknown_direction"}),
+        ("buy {{ticker}}", {"symbol": "unfilled_placeholder"}),
+        ("action={{strategy.order.action}};ticker=SPY", {"direction": "unfilled_placeholder"}),
+        ("buy \u0405\u0420Y", {"symbol": "unknown_symbol"}),
+        ("buy SPY\u200b", {"symbol": "unknown_symbol"}),
+        ("ticker=SPY,action=buy,interval=soon", {"timeframe": "unknown_timeframe"}),
+    ],
+)
+def test_a_text_that_does_not_say_it_all_is_refused_field_by_field(text: str, codes: dict[str, str]) -> None:
+    with pytest.raises(UnreadableAlert) as refused:
+        of_text(text)
+    assert {problem.field: problem.code for problem in refused.value.problems} == codes
+
+
+@given(
+    st.text(max_size=60),
+    st.sampled_from(["buy SPY %s", "%s", "action=buy;ticker=SPY;x=%s", '{"action": buy, "a": %s}']),
+)
+def test_no_text_whatever_raises_anything_but_problems(text: str, form: str) -> None:
+    try:
+        found = of_text(form % text)
+    except UnreadableAlert as refused:
+        for problem in refused.problems:
+            json.dumps(problem.as_json()).encode()
+    else:
+        assert isinstance(found, Alert | ExitAlert)
 
 
 # Timeframes

@@ -81,6 +81,17 @@ def test_a_token_of_digits_is_found_in_a_number() -> None:
         ('{"secret": "hunter2', '{"secret": "[redacted]"'),
         ('{"secret": hunter2, "a": }', '{"secret": "[redacted]", "a": }'),
         ('{"secret": {"a": "hunter2"', '{"secret": "[redacted]"'),
+        ("{'secret': 'hunter2', 'a': 1}", "{'secret': \"[redacted]\", 'a': 1}"),
+        ("{\u201csecret\u201d: \u201chunter2\u201d, a: 1D}", '{\u201csecret\u201d: "[redacted]", a: 1D}'),
+        (
+            "{secret: hunter2, auth: {passphrase: {x: hunter2}}}",
+            '{secret: "[redacted]", auth: {passphrase: "[redacted]"}}',
+        ),
+        ('{secret: "hunter2 more", x', '{secret: "[redacted]", x'),
+        ('START{"passphrase": "hunter2"}END', 'START{"passphrase": "[redacted]"}END'),
+        ("key=hunter2;command=PLACE", "key=[redacted];command=PLACE"),
+        ('password: "hunter2 and more" buy', "password: [redacted] buy"),
+        ("[{'secret': hunter2}]", "[{'secret': \"[redacted]\"}]"),
     ],
 )
 def test_what_is_no_json_is_redacted_as_well(before: str, after: str) -> None:

@@ -21,6 +21,7 @@ from config.environment import (
     read_engine_hosts,
     read_int,
     read_networks,
+    read_number,
     read_seconds,
     read_secret_key,
     read_token,
@@ -70,6 +71,13 @@ def test_a_whole_number_is_read_within_its_limits_only(number: int) -> None:
     else:
         with pytest.raises(ImproperlyConfigured, match="from 1 to 1000"):
             read_int(env, "X", default=5, lowest=1, highest=1000)
+
+
+@pytest.mark.parametrize("found", ["0", "-1", "nan", "inf", "a tenth", "", "101"])
+def test_a_number_outside_its_limits_is_refused(found: str) -> None:
+    assert read_number(environment(X="0.25"), "X", default=0.1, lowest=0.001, highest=100) == 0.25
+    with pytest.raises(ImproperlyConfigured, match=r"from 0\.001 to 100"):
+        read_number(environment(X=found), "X", default=0.1, lowest=0.001, highest=100)
 
 
 @pytest.mark.requirement("12.5")

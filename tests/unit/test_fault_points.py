@@ -15,13 +15,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 APPS = ("webhooks", "orchestrator", "outcomes")
 # transactions that are no commit on the path of an alert, or never the outermost one
 OTHERS = {
-    ("webhooks/services.py", "create_source"),
-    ("webhooks/services.py", "_store_without_own_time"),  # inside of signal.store
+    ("webhooks/sources.py", "create_source"),
+    ("webhooks/lines.py", "intake_transaction"),  # inside of signal.store and spool.drain
     ("orchestrator/permits.py", "settle_refused_event"),  # inside of event.apply_execution
     ("orchestrator/database_duties.py", "note_identity"),
     ("outcomes/exits.py", "close_follower"),  # inside of incident.settle
-    ("outcomes/summaries.py", "rebuild_summaries"),
-    ("outcomes/invariants.py", "_one_snapshot"),
+    ("outcomes/generating.py", "_without_triggers"),
+    ("outcomes/generating.py", "generate_outcomes"),
+    ("outcomes/summaries.py", "rebuild_daily_results"),
+    ("outcomes/recounting.py", "_alone"),
+    ("outcomes/snapshot.py", "one_snapshot"),
     ("outcomes/invariants.py", "_rows"),
 }
 

@@ -20,6 +20,11 @@ ADDING = (
 # What has been looked at by a person: (app, migration) → why old code can live with it.
 READ_BY_A_PERSON = {
     ("orchestrator", "0002_permit_references"): "foreign keys that hold what the code of 0001 does anyway",
+    (
+        "webhooks",
+        "0003_sources_rotate_restrict_and_hide",
+    ): "constraints on new columns, which old code leaves at their defaults",
+    ("outcomes", "0003_what_changed"): "triggers that note in tables of their own what any code writes",
 }
 
 
@@ -78,7 +83,11 @@ def test_a_new_constraint_on_an_old_table_takes_the_place_of_one_of_the_same_nam
         elif isinstance(operation, migrations.AddConstraint):
             constraint = operation.deconstruct()[2]["constraint"]
             added.append((app, name, operation.model_name_lower, constraint.name))
-    alone = [one for one in added if one[:3] not in made and (one[0], one[1], one[3]) not in removed]
+    alone = [
+        one
+        for one in added
+        if one[:3] not in made and (one[0], one[1], one[3]) not in removed and one[:2] not in READ_BY_A_PERSON
+    ]
     assert alone == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANCE = {"random", "secrets"}
-MAY_MAKE_TOKENS = {"webhooks/services.py", "orchestrator/engine_check.py"}  # of a source; of a made-up secret
+MAY_MAKE_TOKENS = {"webhooks/sources.py", "orchestrator/engine_check.py"}  # of a source; of a made-up secret
 NETWORK = {"httpx2", "httpx", "requests", "aiohttp", "urllib3", "http.client", "urllib.request", "websockets", "ftplib"}
 MODELS = {"openai", "anthropic", "google.generativeai", "langchain", "litellm", "transformers", "torch", "sklearn"}
 MARKETS = {"yfinance", "ccxt", "talib", "pandas_ta", "pandas", "numpy", "scipy", "alpaca", "ib_insync", "QuantLib"}

@@ -1,35 +1,31 @@
-"""From the text of a request to a payload: strict JSON, whatever the Content-Type says."""
+"""From the text of a request to a payload: strict JSON first, then nearly-JSON, then text, whatever the Content-Type says.
+
+The payload is what is stored and hashed, and anyone can compute it again from the stored text with ``read_payload``: strict
+JSON as ``json.loads`` reads it and never otherwise, nearly-JSON as ``nearly_json`` reads it, a text as the pairs in it.
+"""
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
-from webhooks.alerts.problems import Problem, UnreadableAlert, shown
+from webhooks.alerts.fields import is_named
+from webhooks.alerts.nearly_json import NotNearlyJson, Numbers, Reader, without_duplicates
+from webhooks.alerts.problems import UnreadableAlert, shown
+from webhooks.alerts.texts import WRAPPERS, pairs_of
 from webhooks.alerts.tokens import nesting_depth
+from webhooks.alerts.values import DEEPEST, EXAMPLE, LONGEST_INTEGER, Body, Form, JsonValue, refuse
 
-JsonValue: TypeAlias = "bool | int | float | Decimal | str | list[JsonValue] | dict[str, JsonValue] | None"
+__all__ = ["EXAMPLE", "Body", "Form", "JsonValue", "decode_body", "read_body", "read_payload"]
 
-DEEPEST = 32
-LONGEST_INTEGER = 100  # digits; PostgreSQL, engines and people stop making sense of a number well before
-EXAMPLE = '{"ticker": "{{ticker}}", "action": "buy", "interval": "{{interval}}", "time": "{{time}}"}'
-ACCEPTED = "a JSON object in UTF-8, at most 64 KiB and 32 levels deep"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LOOKS_LIKE_JSON = re.compile(r"[\s\u200b\ufeff]*+(?:\{|\[[\s\u200b\ufeff]*+(?:[\[{\"'\u201c\u201d]|\Z))")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What a body says: ``payload`` is what is hashed and stored, ``fields`` the object that carries the four fields.
-
-    ``prefix`` is the path from the payload to that object: empty, or ``[0].`` for a list of one.
-    """
-
-    payload: JsonValue
-    fields: Mapping[str, JsonValue]
-    prefix: str = ""
+class _NotStrictError(ValueError):
+    """The text holds what only Python takes for JSON."""
 
 
 def decode_body(raw: bytes) -> str:
@@ -40,7 +36,7 @@ def decode_body(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        _refuse(
+        refuse(
             "not_utf8",
             f"The body is not UTF-8: byte {error.start} cannot be read.",
             found=shown(raw[error.start : error.start + 8].hex(" ")),
@@ -48,23 +44,35 @@ def decode_body(raw: bytes) -> str:
 
 
 def read_body(text: str, *, parse_float: Callable[[str], Any] | None = None) -> Body:
-    """Read the text of a body strictly.
+    """Read the text of a body.
 
     :param parse_float: what becomes of numbers with a fraction or an exponent; ``float`` unless given.
-    :raises UnreadableAlert: when it is not one JSON object, or holds what PostgreSQL or another reader would read
-        differently: a key twice, NaN, infinities, NUL, half a character, depth, endless digits.
+    :raises UnreadableAlert: when nothing can be read from it, or it holds what PostgreSQL or another reader would read
+        differently: a key twice, infinities, NUL, half a character, depth, endless digits.
     """
     if not text.strip():
-        _refuse("empty_body", "The body is empty. The alert's message is what TradingView sends: fill it in.")
+        refuse("empty_body", "The body is empty. The alert's message is what TradingView sends: fill it in.")
     if nesting_depth(text) > DEEPEST:
-        _refuse("too_deep", f"The body is nested deeper than {DEEPEST} levels.")
-    payload = _parse(text, parse_float=parse_float or _finite_float)
-    if "\\u" in text:
+        refuse("too_deep", f"The body is nested deeper than {DEEPEST} levels.")
+    numbers = Numbers(whole=_bounded_int, broken=parse_float or _finite_float)
+    try:
+        payload = _strictly(text, numbers)
+    except (json.JSONDecodeError, _NotStrictError):
+        if not _LOOKS_LIKE_JSON.match(text):
+            found = _embedded(text, numbers)
+            if found is None:
+                return _read_text(text)
+            form, payload = Form.NEARLY_JSON, found
+        else:
+            form, payload = Form.NEARLY_JSON, _nearly(text, numbers)
+    else:
+        form = Form.JSON
+    if form is Form.NEARLY_JSON or "\\u" in text:
         _refuse_unstorable_text(payload)
     fields, prefix = (payload[0], "[0].") if isinstance(payload, list) and len(payload) == 1 else (payload, "")
     if not isinstance(fields, dict):
-        _refuse("not_an_object", "The body is JSON, but not an object with named fields.", found=shown(payload))
-    return Body(payload=payload, fields=fields, prefix=prefix)
+        refuse("not_an_object", "The body is JSON, but not an object with named fields.", found=shown(payload))
+    return _unwrapped(Body(payload=payload, fields=fields, prefix=prefix, form=form))
 
 
 def read_payload(raw_body: str) -> JsonValue:
@@ -75,49 +83,77 @@ def read_payload(raw_body: str) -> JsonValue:
     return read_body(raw_body).payload
 
 
-def _parse(text: str, *, parse_float: Callable[[str], Any]) -> JsonValue:
-    try:
-        parsed: JsonValue = json.loads(
-            text,
-            parse_float=parse_float,
-            parse_int=_bounded_int,
-            parse_constant=_no_constant,
-            object_pairs_hook=_no_duplicates,
-        )
-    except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 20) : error.pos + 20]
-        _refuse(
-            "not_json",
-            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
-            "Text, and every placeholder that gives text, stands in double quotes.",
-            found=shown(near),
-        )
+def _strictly(text: str, numbers: Numbers) -> JsonValue:
+    parsed: JsonValue = json.loads(
+        text,
+        parse_float=numbers.broken,
+        parse_int=numbers.whole,
+        parse_constant=_constant,
+        object_pairs_hook=without_duplicates,
+    )
     return parsed
+
+
+def _nearly(text: str, numbers: Numbers) -> JsonValue:
+    try:
+        return Reader(text, numbers).read()
+    except NotNearlyJson as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        refuse(
+            "not_json",
+            f"The body is not JSON: {error} at line {line}, column {column}. "
+            "Text, and every placeholder that gives text, stands in double quotes.",
+            found=shown(text[max(0, error.position - 20) : error.position + 20]),
+        )
+
+
+def _embedded(text: str, numbers: Numbers) -> JsonValue:
+    """Return the one object of strict JSON that stands in a text: between marks, in a fence, after a word."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        return _strictly(text[start : end + 1], numbers)
+    except (json.JSONDecodeError, _NotStrictError):
+        return None
+
+
+def _read_text(text: str) -> Body:
+    _refuse_unstorable_text(text)
+    pairs = pairs_of(text)
+    return Body(payload=pairs, fields=pairs, form=Form.TEXT)
+
+
+def _unwrapped(body: Body) -> Body:
+    """Read the text that an object carries when it names no symbol or no direction itself, ``{"message": "buy SPY"}``."""
+    if is_named("symbol", body) and is_named("direction", body):
+        return body
+    for key, value in body.fields.items():
+        if isinstance(value, str) and " " in value.strip() and key.casefold() in WRAPPERS:
+            with suppress(UnreadableAlert):
+                return replace(body, wrapped=pairs_of(value), wrapper=f"{body.prefix}{key}")
+    return body
 
 
 def _finite_float(literal: str) -> float:
     value = float(literal)
     if value in {float("inf"), float("-inf")}:
-        _refuse("number_out_of_range", "A number is too large to be one.", found=shown(literal))
+        refuse("number_out_of_range", "A number is too large to be one.", found=shown(literal))
     return value
 
 
 def _bounded_int(literal: str) -> int:
     if len(literal) > LONGEST_INTEGER:
-        _refuse("number_out_of_range", f"A whole number has more than {LONGEST_INTEGER} digits.", found=shown(literal))
+        refuse("number_out_of_range", f"A whole number has more than {LONGEST_INTEGER} digits.", found=shown(literal))
     return int(literal)
 
 
-def _no_constant(name: str) -> NoReturn:
-    _refuse("not_a_number", f"{name} is not a number. Leave the field out, or send null.", found=shown(name))
-
-
-def _no_duplicates(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    read = dict(pairs)
-    if len(read) < len(pairs):
-        twice = shown(Counter(key for key, _ in pairs).most_common(1)[0][0])
-        _refuse("duplicate_key", f"The key {twice} occurs twice in one object: which one counts?", found=twice)
-    return read
+def _constant(name: str) -> None:
+    """Leave NaN, which TradingView writes for an empty plot, to the reader of nearly-JSON; infinities it never writes."""
+    if name == "NaN":
+        raise _NotStrictError
+    refuse("not_a_number", f"{name} is not a number. Leave the field out, or send null.", found=shown(name))
 
 
 def _refuse_unstorable_text(payload: JsonValue) -> None:
@@ -132,10 +168,4 @@ def _refuse_unstorable_text(payload: JsonValue) -> None:
         elif isinstance(value, str) and (match := _UNSTORABLE.search(value)):
             code = "nul" if match.group() == "\x00" else "lone_surrogate"
             what = "a NUL character" if code == "nul" else "half a character (a lone surrogate)"
-            _refuse(code, f"A text holds {what}.", found=shown(value))
-
-
-def _refuse(code: str, message: str, *, found: str | None = None) -> NoReturn:
-    raise UnreadableAlert(
-        [Problem(field="body", code=code, message=message, accepted=ACCEPTED, example=EXAMPLE, found=found)]
-    )
+            refuse(code, f"A text holds {what}.", found=shown(value))

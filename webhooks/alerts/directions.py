@@ -1,44 +1,72 @@
 """Which way an alert points: long, short, or out of a position (an exit alert).
 
 An explicit long or short beats buy and sell, and both beat prose; a contradiction (action buy, direction short) follows
-the direction and is noted. Words that close a position make an exit alert whatever stands beside them: an exit is never
-read as an entry. Options: the direction is that of the underlying, so a bought put points down and a sold put up.
+the direction and is noted. Words that close a position make an exit alert whatever stands beside them, and so does an order
+against the position that remains after it: an exit is never read as an entry. Options: the direction is that of the
+underlying, so a bought put points down and a sold put up.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from enum import IntEnum, StrEnum
-from itertools import pairwise
 
-from webhooks.alerts.bodies import Body, JsonValue
 from webhooks.alerts.fields import Candidate, candidates_for, is_placeholder, named
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import Body, Form, JsonValue
+from webhooks.alerts.words import (
+    OPPOSITE,
+    Direction,
+    Meaning,
+    Strength,
+    plain_word,
+    read_sentence,
+    read_word,
+    tells_of_an_exit,
+)
 
+__all__ = ["Direction", "Pointing", "read_direction"]
 
-class Direction(StrEnum):
-    """The two ways a signal can point."""
+ACCEPTED = "long, short, buy, sell and their common forms; close, exit and flat are kept as exit alerts"
+EXAMPLE = '"action": "{{strategy.order.action}}"'
 
-    LONG = "long"
-    SHORT = "short"
-
-
-class Strength(IntEnum):
-    """How plainly a value says where it points; the plainest decides."""
-
-    PROSE = 1
-    ORDER = 2
-    EXPLICIT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one value says; ``direction`` is None for the end of a position."""
-
-    direction: Direction | None
-    strength: Strength
-    flips_with_put: bool = False
+# The position after the order, where it was before, and how large it is.
+NOW = ("marketposition", "strategymarketposition", "currentposition", "currentmarketposition", "newposition", "positionside",
+       "positiontype", "sentiment", "marketpos", "marpos", "pos", "posside", "mp")  # fmt: skip
+BEFORE = ("prevmarketposition", "strategyprevmarketposition", "previousmarketposition", "prevposition", "previousposition",
+          "lastposition", "prevmp", "prevpos", "prevmarketpos", "premarpos", "prevmarpos")  # fmt: skip
+SIZE_NOW = ("marketpositionsize", "strategymarketpositionsize", "marketpossize", "marpossize", "possize")
+SIZE_BEFORE = (
+    "prevmarketpositionsize",
+    "strategyprevmarketpositionsize",
+    "previousmarketpositionsize",
+    "prevpositionsize",
+)
+SIGNED_SIZE = ("positionsize", "strategypositionsize", "newpositionsize", "positionqty", "newstrategyposition")
+QUANTITY = ("contracts", "ordercontracts", "strategyordercontracts", "qty", "orderqty", "quantity", "orderquantity", "amount",
+            "ordersize", "size", "lots", "lot")  # fmt: skip
+REMARKS = ("comment", "ordercomment", "strategyordercomment", "orderid", "id", "strategyorderid", "signalid", "tradeid",
+           "alertmessage", "strategyorderalertmessage", "alertname", "alert", "message", "msg", "text", "title", "reason",
+           "event", "eventtype", "type", "signaltype", "entrytype", "note", "ordername", "exitreason", "alerttext")  # fmt: skip
+RIGHT = ("right", "optiontype", "optionright", "putcall", "putorcall", "callput", "callorput", "cp", "contracttype")
+FLAGS = (
+    "reduceonly",
+    "closeposition",
+    "closeonly",
+    "isclose",
+    "isexit",
+    "exit",
+    "closeall",
+    "closetrade",
+    "reduce",
+    "flatten",
+)
+SHARES = ("closepercent", "closepercentage", "closepct", "reducepercent", "reducepct", "exitpercent", "exitpct")
+_YES = frozenset({"true", "1", "yes", "on"})
+_NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
+_NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
+_EXIT_FLAG = re.compile(r"(?:exit|close|cover)(?:long|short|buy|sell)|(?:long|short)(?:exit|close)|exit|cover")
+_PUT = frozenset({"put", "puts", "p"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +79,12 @@ class Pointing:
     note: str | None = None
 
 
-ACCEPTED = "long, short, buy, sell and their common forms; close, exit and flat are kept as exit alerts"
-EXAMPLE = '"action": "{{strategy.order.action}}"'
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The position that an alert tells of: which side, and where it says so."""
 
-_SIDES = {Direction.LONG: ("long", "bull", "bullish"), Direction.SHORT: ("short", "bear", "bearish")}
-_ORDERS = {Direction.LONG: "buy", Direction.SHORT: "sell"}
-_EXPLICIT: Mapping[str, Direction] = {
-    form.format(word): way
-    for way, words in _SIDES.items()
-    for word in words
-    for form in ("{}", "go{}", "enter{}", "{}entry", "entry{}", "open{}", "{}open", "{}signal", "strong{}", "start{}")
-} | {"buylong": Direction.LONG, "sellshort": Direction.SHORT, "shortsell": Direction.SHORT}
-_ORDER: Mapping[str, Direction] = {
-    form.format(word): way
-    for way, word in _ORDERS.items()
-    for form in ("{}", "{}toopen", "{}market", "market{}", "{}limit", "limit{}", "{}stop", "strong{}", "{}signal",
-                 "{}entry", "entry{}", "enter{}", "open{}", "{}open", "{}order", "{}now")
-} | {"bto": Direction.LONG, "sto": Direction.SHORT, "purchase": Direction.LONG}  # fmt: skip
-_OPTION: Mapping[str, Direction] = {
-    "call": Direction.LONG, "calls": Direction.LONG, "buycall": Direction.LONG, "longcall": Direction.LONG,
-    "put": Direction.SHORT, "puts": Direction.SHORT, "buyput": Direction.SHORT, "longput": Direction.SHORT,
-    "sellput": Direction.LONG, "shortput": Direction.LONG, "sellcall": Direction.SHORT, "shortcall": Direction.SHORT,
-}  # fmt: skip
-_VOCABULARY: Mapping[str, Reading] = (
-    {word: Reading(way, Strength.ORDER) for word, way in _OPTION.items()}
-    | {word: Reading(way, Strength.ORDER, flips_with_put=True) for word, way in _ORDER.items()}
-    | {word: Reading(way, Strength.EXPLICIT) for word, way in _EXPLICIT.items()}
-)
-_EXIT = frozenset(
-    {f"{verb}{what}" for verb in ("close", "exit", "closed", "exited", "flatten", "liquidate")
-     for what in ("", "long", "short", "buy", "sell", "position", "positions", "all", "trade", "trades", "order", "orders",
-                  "partial", "pos")}
-    | {f"{what}{verb}" for verb in ("close", "exit", "closed", "tp", "sl", "takeprofit", "stoploss", "stop", "stopped")
-       for what in ("long", "short", "buy", "sell", "partial")}
-    | {"flat", "selltoclose", "stc", "buytoclose", "buytocover", "cover", "covershort", "takeprofit", "takeprofits",
-       "stoploss", "stopout", "stoppedout", "stophit", "tp", "sl", "tphit", "slhit", "trailingstop", "reduce", "trim",
-       "reducelong", "reduceshort"}
-    | {f"tp{step}{end}" for step in range(1, 10) for end in ("", "hit")}
-)  # fmt: skip
-_EXIT_NOUNS = frozenset({"exit", "exited", "exits", "closed", "closing", "tp", "sl", "flat", "flatten", "takeprofit",
-                         "stoploss", "stopped", "cover"})  # fmt: skip
-_EXIT_PAIRS = frozenset(
-    {("take", "profit"), ("stop", "loss")}
-    | {pair for side in ("long", "short") for pair in (("close", side), (side, "close"))}
-)
-_NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection"})
-_NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
-_NEGATIONS = frozenset({"no", "not", "don", "dont", "never", "without", "cancel", "cancelled", "canceled"})
-_PUNCTUATION = re.compile(r"[\s_\-.:!/()\[\]'*]+")  # anything else, another alphabet say, stays and matches no word
-_PUT = frozenset({"put", "puts", "p"})
+    side: Direction
+    at: Candidate
 
 
 def read_direction(body: Body, *, pinned: str | None = None) -> Pointing | None:
@@ -108,98 +93,186 @@ def read_direction(body: Body, *, pinned: str | None = None) -> Pointing | None:
     :raises Unreadable: when something should say so, and cannot be read.
     """
     candidates = candidates_for("direction", body, pinned=pinned)
-    position = named(("marketposition", "strategymarketposition"), body) or named(("position",), body)
-    if ended := _ended_position(body, position):
+    if ended := _ended(body):
         return ended
     for candidate in candidates:
         if is_placeholder(candidate.value) and not candidate.ambiguous:
             raise _unreadable(candidate)
-    known = [(candidate, reading) for candidate in candidates if (reading := _read(candidate))]
-    if position and (reading := _read(position)):
-        known = [*_judged_by_position(known, reading), (position, reading)]
-    if known:
-        return _strongest(known, body)
-    if candidates:
+    known = [(candidate, meaning) for candidate in candidates if (meaning := _read(candidate, body))]
+    found = (
+        _exit_in_words(known, body)
+        or _reduced(known, body)
+        or (_plainest(known, body) if known else None)
+        or _as_held(body)
+        or _flagged(body)
+    )
+    if found is None and candidates:
         raise _unreadable(candidates[0])
+    return found
+
+
+def _ended(body: Body) -> Pointing | None:
+    """Return the exit that flat positions, sizes of 0 and flags such as ``reduce_only`` tell of."""
+    groups: tuple[tuple[str, ...], ...] = (NOW, ("position",))
+    for names in groups:
+        position = named(names, body)
+        if position is not None and (plain_word(position.value) in {"flat", "none"} or _is_zero(position)):
+            return _exit(position)
+    for sizes in (SIZE_NOW, SIGNED_SIZE):
+        size = named(sizes, body)
+        if size is not None and _is_zero(size) and _held_by_words(body) is None:
+            return _exit(size)
+    for flag in (named((name,), body) for name in FLAGS):
+        if flag is not None and str(flag.value).strip().casefold() in _YES:
+            return _exit(flag)
+    share = named(SHARES, body)
+    if share is not None and (_number(share) or 0) > 0:
+        return _exit(share)
+    cancelled = named(("c",), body)
+    if cancelled is not None and body.form is Form.TEXT and plain_word(cancelled.value) in {"position", "pos"}:
+        return _exit(cancelled)
     return None
 
 
-def _ended_position(body: Body, position: Candidate | None) -> Pointing | None:
-    if position is not None:
-        ended = _word(position.value) in {"flat", "none"} or _is_zero(position.value)
-        return Pointing(None, position.path, shown(position.value)) if ended else None
-    size = named(("positionsize", "marketpositionsize", "strategypositionsize"), body)
-    if size is not None and _is_zero(size.value):
-        return Pointing(None, size.path, shown(size.value))
+def _exit_in_words(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Pointing | None:
+    """Return the exit that a field of direction, or a remark beside it, speaks of.
+
+    Bought, and long now, is an entry, whatever a remark says of the position that was reversed.
+    """
+    held = _held_by_words(body)
+    orders = {meaning.direction for _, meaning in known if meaning.strength == Strength.ORDER and meaning.direction}
+    is_entry = held is not None and orders == {held.side}
+    for candidate, meaning in known:
+        is_plain = meaning.strength > Strength.PROSE and not is_entry
+        if meaning.direction is None and (is_plain or not candidate.ambiguous):
+            return _exit(candidate)
+    for remark in (named((name,), body) for name in REMARKS if not is_entry):
+        if remark is not None and isinstance(remark.value, str) and tells_of_an_exit(remark.value):
+            return _exit(remark)
     return None
 
 
-def _judged_by_position(
-    known: Sequence[tuple[Candidate, Reading]], position: Reading
-) -> list[tuple[Candidate, Reading]]:
-    """An order against the position that remains after it has only made that position smaller: an exit."""
-    return [
-        (candidate, Reading(None, reading.strength))
-        if reading.strength == Strength.ORDER and reading.direction not in {position.direction, None}
-        else (candidate, reading)
-        for candidate, reading in known
+def _reduced(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Pointing | None:
+    """Return the exit that an order against its position is: one that stays, or the one that was, when none is told of now.
+
+    A reversal (short now, long before) is an entry.
+    """
+    held, was = _held(body), _side(named(BEFORE, body))
+    orders = {_of_underlying(meaning, body) for _, meaning in known if meaning.strength == Strength.ORDER}
+    if held is not None:
+        if orders and held.side not in orders:
+            return _exit(held.at)
+        return _smaller(held, was, body)
+    if was is not None and len(orders) == 1 and orders == {OPPOSITE[was.side]} and not _has_size(body):
+        return _exit(was.at)
+    return None
+
+
+def _smaller(held: _Held, was: _Held | None, body: Body) -> Pointing | None:
+    before, now = _number(named(SIZE_BEFORE, body)), _number(named(SIZE_NOW, body))
+    if was is not None and was.side is held.side and before is not None and now is not None and abs(now) < abs(before):
+        return _exit(held.at)
+    return None
+
+
+def _held(body: Body) -> _Held | None:
+    """Return the position after the order, as its side or as a signed size."""
+    if by_words := _held_by_words(body):
+        return by_words
+    size = named(SIGNED_SIZE, body)
+    number = _number(size)
+    # A size that counts the order itself has no sign. Beside the order's own quantity it is the position's.
+    if size is None or number is None or (number > 0 and named(QUANTITY, body) is None):
+        return None
+    return _Held(Direction.LONG if number > 0 else Direction.SHORT, size)
+
+
+def _as_held(body: Body) -> Pointing | None:
+    """Return where the position points that an alert without an order tells of."""
+    held = _held(body)
+    return Pointing(held.side, held.at.path, shown(held.at.value)) if held else None
+
+
+def _held_by_words(body: Body) -> _Held | None:
+    return _side(named(NOW, body)) or _side(named(("position",), body))
+
+
+def _side(candidate: Candidate | None) -> _Held | None:
+    meaning = read_word(candidate.value) if candidate else None
+    if candidate is None or meaning is None or meaning.direction is None:
+        return None
+    return _Held(meaning.direction, candidate)
+
+
+def _has_size(body: Body) -> bool:
+    return named((*SIZE_NOW, *SIGNED_SIZE), body) is not None
+
+
+def _plainest(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Pointing:
+    best, meaning = max(known, key=lambda pair: (not pair[0].ambiguous, pair[1].strength))
+    direction = _of_underlying(meaning, body)
+    against = [
+        candidate.path
+        for candidate, other in known
+        if other.direction is not None
+        and _of_underlying(other, body) != direction
+        and (other.strength > Strength.PROSE or not candidate.ambiguous)
     ]
-
-
-def _strongest(known: Sequence[tuple[Candidate, Reading]], body: Body) -> Pointing:
-    plain = [pair for pair in known if pair[1].strength > Strength.PROSE] or list(known)
-    for candidate, reading in plain:
-        if reading.direction is None:
-            return Pointing(None, candidate.path, shown(candidate.value))
-    best, reading = max(plain, key=lambda pair: (not pair[0].ambiguous, pair[1].strength))
-    direction = _of_underlying(reading, body)
-    against = [candidate.path for candidate, other in plain if _of_underlying(other, body) != direction]
     note = f"{best.path} says {direction}, {' and '.join(against)} the opposite" if against else None
     return Pointing(direction, best.path, shown(best.value), note)
 
 
-def _of_underlying(reading: Reading, body: Body) -> Direction | None:
-    right = named(("right", "optiontype", "optionright", "putcall", "callput", "cp"), body)
-    if reading.flips_with_put and right is not None and _word(right.value) in _PUT:
-        return Direction.SHORT if reading.direction is Direction.LONG else Direction.LONG
-    return reading.direction
-
-
-def _read(candidate: Candidate) -> Reading | None:
-    word = _word(candidate.value)
-    if word in _EXIT or re.match(r"close(entry|entries|position)s?order", word):
-        return Reading(None, Strength.ORDER)
-    if word in _VOCABULARY:
-        return _VOCABULARY[word]
-    number = str(candidate.value).strip().removesuffix(".0")
-    if candidate.name in _NUMBERED and number in _NUMBERS:
-        return Reading(_NUMBERS[number], Strength.ORDER)
-    return None if candidate.ambiguous or not isinstance(candidate.value, str) else _read_prose(candidate.value)
-
-
-def _read_prose(text: str) -> Reading | None:
-    """Read a sentence only when all its words agree; "Long exit" is an exit, "Buy on close" is not."""
-    words = re.findall(r"[^\W\d_]+", text.casefold())
-    ways = [way for word in words if (way := _EXPLICIT.get(word) or _ORDER.get(word))]
-    pairs = set(pairwise(words))
-    if words[:1] == ["close"] or pairs & _EXIT_PAIRS or _EXIT_NOUNS.intersection(words):
-        return Reading(None, Strength.PROSE)
-    if len(set(ways)) == 1 and not _NEGATIONS.intersection(words):
-        return Reading(ways[0], Strength.PROSE)
+def _flagged(body: Body) -> Pointing | None:
+    """Return what a field that is named after a direction says by being 1 or true: ``{"buy": 1, "sell": 0}``."""
+    found: list[tuple[str, JsonValue, Meaning]] = []
+    for level in body.levels:
+        for name, values in level.items():
+            meaning = read_word(name) if len(name) > 1 else None
+            if meaning and meaning.direction is None and not _EXIT_FLAG.fullmatch(name):
+                continue  # "close": 1 is a price, "tp": 1 a target
+            for path, value in values:
+                if meaning and str(value).strip().casefold().removesuffix(".0") in _YES:
+                    found.append((path, value, meaning))
+    ways = {meaning.direction for _, _, meaning in found}
+    if None in ways or len(ways) == 1:
+        path, value, meaning = next(one for one in found if None not in ways or one[2].direction is None)
+        return Pointing(meaning.direction, path, shown(value))
     return None
 
 
-def _word(value: JsonValue) -> str:
-    return _PUNCTUATION.sub("", value.casefold()) if isinstance(value, str) else ""
+def _of_underlying(meaning: Meaning, body: Body) -> Direction | None:
+    right = named(RIGHT, body)
+    if meaning.flips_with_put and meaning.direction and right is not None and plain_word(right.value) in _PUT:
+        return OPPOSITE[meaning.direction]
+    return meaning.direction
 
 
-def _is_zero(value: JsonValue) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return False
+def _read(candidate: Candidate, body: Body) -> Meaning | None:
+    if meaning := read_word(candidate.value):
+        return meaning
+    number = str(candidate.value).strip().removesuffix(".0")
+    if candidate.name in _NUMBERED and number in _NUMBERS and not isinstance(candidate.value, bool):
+        return Meaning(_NUMBERS[number], Strength.ORDER)
+    return None if candidate.ambiguous or not isinstance(candidate.value, str) else read_sentence(candidate.value)
+
+
+def _exit(candidate: Candidate) -> Pointing:
+    return Pointing(None, candidate.path, shown(candidate.value))
+
+
+def _is_zero(candidate: Candidate) -> bool:
+    return _number(candidate) == 0
+
+
+def _number(candidate: Candidate | None) -> Decimal | None:
+    value = candidate.value if candidate else None
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
     try:
-        return Decimal(str(value).strip()) == 0
+        number = Decimal(str(value).strip())
     except InvalidOperation:
-        return False
+        return None
+    return number if number.is_finite() and "_" not in str(value) else None
 
 
 def _unreadable(candidate: Candidate) -> Unreadable:

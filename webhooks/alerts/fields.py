@@ -1,39 +1,59 @@
 """Where the four fields of an alert may stand: their spellings, and the order in which they are looked for."""
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from webhooks.alerts.bodies import Body, JsonValue
+from webhooks.alerts.values import Body, JsonValue, is_given, plain_name
+
+__all__ = [
+    "AMBIGUOUS_NAMES",
+    "NAMES",
+    "Candidate",
+    "candidates_for",
+    "is_named",
+    "is_placeholder",
+    "named",
+    "plain_name",
+    "value_at",
+]
 
 # Spellings without case and separators: "Order_Action", "order-action" and "orderAction" are one name.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "symbol": (
-        "symbol", "ticker", "tickerid", "tickersymbol", "tvsymbol", "instrument", "pair", "tradingpair", "currencypair",
-        "sym", "stock", "asset", "coin", "underlying", "security", "contract", "epic",
+        "symbol", "ticker", "tickerid", "tickersymbol", "tickername", "symbolname", "tvsymbol", "tvticker", "tvinstrument",
+        "tradingsymbol", "syminfoticker", "syminfotickerid", "instrument", "instrumentname", "pair", "tradingpair",
+        "currencypair", "pairname", "sym", "symb", "stock", "stocksymbol", "stockname", "asset", "assetname", "coin", "coinpair",
+        "underlying", "underlyingsymbol", "security", "contract", "scrip", "product", "productid", "epic", "crypto", "par",
+        "simbolo", "ativo", "activo",
     ),
     "direction": (
-        "direction", "side", "action", "tradedirection", "signaldirection", "orderaction", "strategyorderaction",
-        "orderside", "tradeside", "positionside", "signal", "signaltype", "tradeaction", "tradetype", "buysell",
-        "longshort", "bias", "sentiment", "cmd", "command", "operation", "op", "order", "ordertype",
+        "direction", "side", "action", "tradedirection", "signaldirection", "orderdirection", "orderaction",
+        "strategyorderaction", "orderside", "tradeside", "signalside", "signal", "signals", "signaltype", "signalaction", "tradeaction",
+        "tradesignal", "tradetype", "transactiontype", "actiontype", "entrytype", "buysell", "buyorsell", "longshort",
+        "longorshort", "dir", "cmd", "command", "operation", "op", "verb", "bookside", "order",
+        "ordertype", "trade", "tradingaction", "accion", "acao", "direccion", "direcao", "lado", "operacion",
     ),
     "timeframe": (
-        "timeframe", "tf", "interval", "resolution", "chartinterval", "charttimeframe", "barinterval", "bartimeframe",
-        "candleinterval", "timeinterval", "chartresolution", "timeperiod", "res",
+        "timeframe", "tf", "interval", "resolution", "chartinterval", "charttimeframe", "charttf", "barinterval",
+        "bartimeframe", "candleinterval", "candletimeframe", "timeinterval", "chartresolution", "timeperiod",
+        "timeframeperiod", "signaltimeframe", "strategytimeframe", "tvinterval", "granularity", "barsize", "candlesize", "res",
+        "temporalidad",
     ),
     "timestamp": (
-        "timestamp", "time", "datetime", "signaltime", "bartime", "candletime", "alerttime", "triggertime",
-        "triggeredat", "firedat", "timenow", "createdat", "sentat", "eventtime", "utctime", "ts", "barclosetime",
+        "timestamp", "time", "datetime", "signaltime", "signaltimestamp", "bartime", "candletime", "alerttime",
+        "alerttimestamp", "triggertime", "triggeredat", "triggerat", "firedat", "firetime", "timenow", "currenttime",
+        "createdat", "sentat", "sendtime", "sendat", "eventtime", "entrytime", "ordertime", "tradetime", "utctime", "timeutc",
+        "timestampms", "timems", "unixtime", "unixtimestamp", "epoch", "tvtime", "ts", "barclosetime", "fechahora",
     ),
 }  # fmt: skip
 # Names that often mean something else; looked at when no better one can be read.
 AMBIGUOUS_NAMES: Mapping[str, tuple[str, ...]] = {
-    "symbol": ("market", "token", "name"),
-    "direction": ("position", "event", "type", "alert", "alertname", "message", "text", "comment", "id", "orderid"),
-    "timeframe": ("period", "frame"),
-    "timestamp": ("date", "at", "now", "timeclose"),
-}
-_SEPARATORS = re.compile(r"[\s_.\-]+")
+    "symbol": ("market", "token", "name", "currency", "code", "base", "s"),
+    "direction": ("sentiment", "bias", "trend", "position", "event", "eventtype", "type", "b", "entry", "data", "state", "status", "alert", "alertname",
+                  "alerttype", "message", "msg", "text", "title", "comment", "ordercomment", "id", "orderid", "alertmessage"),
+    "timeframe": ("period", "frame", "chart"),
+    "timestamp": ("date", "at", "now", "timeclose", "opentime", "closetime"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +62,41 @@ class Candidate:
 
     path: str
     value: JsonValue
+    name: str
     ambiguous: bool = False
-
-    @property
-    def name(self) -> str:
-        """The last step of the path, without case and separators."""
-        return plain_name(self.path.rpartition(".")[2])
-
-
-def plain_name(key: str) -> str:
-    """Return a key without case and separators."""
-    return _SEPARATORS.sub("", key).casefold()
 
 
 def candidates_for(field: str, body: Body, *, pinned: str | None = None) -> list[Candidate]:
     """Return the values that may be ``field``, best first; with a pinned path only what stands there.
 
-    Top level before one level of nesting, in the order of the spellings, and ambiguous names after all others.
+    Top level before each further level of nesting, in the order of the spellings, and ambiguous names after all others.
     Absent, null and empty values are left out.
     """
     if pinned:
         found = value_at(pinned, body.payload)
-        return [Candidate(pinned, found)] if _is_given(found) else []
-    top = _by_name(body.fields, prefix=body.prefix)
-    nested = _nested_by_name(body)
+        return [Candidate(pinned, found, plain_name(pinned.rpartition(".")[2]))] if is_given(found) else []
+    levels = body.levels
     return [
-        replace(candidate, ambiguous=ambiguous)
+        Candidate(path, value, name, ambiguous)
         for names, ambiguous in ((NAMES[field], False), (AMBIGUOUS_NAMES[field], True))
-        for level in (top, nested)
+        for level in levels
         for name in names
-        for candidate in level.get(name, [])
+        for path, value in level.get(name, [])
     ]
 
 
 def named(names: tuple[str, ...], body: Body) -> Candidate | None:
     """Return the first value that has one of these plain names, top level first; None when there is none."""
-    for level in (_by_name(body.fields, prefix=body.prefix), _nested_by_name(body)):
+    for level in body.levels:
         for name in names:
             if found := level.get(name):
-                return found[0]
+                return Candidate(*found[0], name)
     return None
+
+
+def is_named(field: str, body: Body) -> bool:
+    """Tell whether a body has a value under one of a field's own names, at any level."""
+    return any(name in level for level in body.levels for name in NAMES[field])
 
 
 def is_placeholder(value: JsonValue) -> bool:
@@ -110,29 +125,3 @@ def _step(value: JsonValue, step: str) -> JsonValue:
             return value[step]
         return next((value[key] for key in value if key.casefold() == step.casefold()), None)
     return None
-
-
-def _by_name(fields: Mapping[str, JsonValue], *, prefix: str) -> dict[str, list[Candidate]]:
-    names: dict[str, list[Candidate]] = {}
-    for candidate, key in _given(fields, prefix=prefix):
-        names.setdefault(plain_name(key), []).append(candidate)
-    return names
-
-
-def _nested_by_name(body: Body) -> dict[str, list[Candidate]]:
-    names: dict[str, list[Candidate]] = {}
-    for key, value in body.fields.items():
-        if isinstance(value, dict):
-            for name, found in _by_name(value, prefix=f"{body.prefix}{key}.").items():
-                names.setdefault(name, []).extend(found)
-    return names
-
-
-def _given(fields: Mapping[str, JsonValue], *, prefix: str) -> Iterator[tuple[Candidate, str]]:
-    for key, value in fields.items():
-        if _is_given(value) and not isinstance(value, dict):
-            yield Candidate(f"{prefix}{key}", value), key
-
-
-def _is_given(value: JsonValue) -> bool:
-    return value is not None and not (isinstance(value, str) and not value.strip())

@@ -80,6 +80,9 @@ def _numbers(body: Body) -> Iterator[tuple[str, Decimal]]:
             for inner, nested in value.items():
                 if (number := _number(nested)) is not None and plain_name(inner) not in _NOT_INDICATORS:
                     yield f"{key}.{inner}", number
+    for key, value in body.wrapped.items():
+        if (number := _number(value)) is not None and plain_name(key) not in _NOT_INDICATORS:
+            yield f"{body.wrapper}.{key}", number
 
 
 def _number(value: JsonValue) -> Decimal | None:

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from webhooks.alerts import directions, symbols, timeframes, times
-from webhooks.alerts.bodies import Body, JsonValue, read_body
+from webhooks.alerts.bodies import read_body
 from webhooks.alerts.directions import Direction, Pointing, read_direction
 from webhooks.alerts.fields import Candidate, candidates_for, is_placeholder, named
 from webhooks.alerts.problems import Problem, Unreadable, UnreadableAlert, shown
+from webhooks.alerts.values import Body, JsonValue
 
 FIELDS = ("symbol", "direction", "timeframe", "timestamp")
+EXCHANGE_NAMES = ("exchange", "exch", "tvexchange", "exchangename", "prefix")
 _SPELLED = {"symbol": symbols, "direction": directions, "timeframe": timeframes, "timestamp": times}
 _USUAL_NAMES = {
     "symbol": "ticker or symbol",
@@ -39,7 +41,8 @@ class SourceRules:
 class Alert:
     """An alert that was read. ``timestamp`` is None when it carries none and the time of receipt stands in.
 
-    ``payload`` is what is hashed; ``notes`` say what was contradictory.
+    ``payload`` is what is hashed; ``notes`` say what was contradictory; ``paths`` where each field was read, without those
+    that the source supplies.
     """
 
     payload: JsonValue
@@ -49,6 +52,7 @@ class Alert:
     timeframe: str
     timestamp: datetime | None
     notes: tuple[str, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +89,32 @@ def read_alert(text: str, *, rules: SourceRules, received_at: datetime) -> Alert
     def read_time(value: JsonValue) -> datetime:
         return times.read_time(value, received_at=received_at)
 
-    symbol = _read_field("symbol", body, symbols.read_symbol, rules, problems)
+    paths: dict[str, str] = {}
+    symbol = _read_field("symbol", body, symbols.read_symbol, rules, problems, paths)
     timeframe = _read_field(
-        "timeframe", body, timeframes.read_timeframe, rules, problems, default=rules.default_timeframe or None
+        "timeframe", body, timeframes.read_timeframe, rules, problems, paths, default=rules.default_timeframe or None
     )
     timestamp = _read_field(
-        "timestamp", body, read_time, rules, problems, may_be_missing=rules.accept_missing_timestamp
+        "timestamp", body, read_time, rules, problems, paths, may_be_missing=rules.accept_missing_timestamp
     )
     if problems or symbol is None or timeframe is None or pointing is None or pointing.direction is None:
         raise UnreadableAlert(sorted(problems, key=lambda problem: FIELDS.index(problem.field)))
     code, exchange = symbol
-    elsewhere = named(("exchange", "exch"), body)
+    paths["direction"] = pointing.path
+    elsewhere = named(EXCHANGE_NAMES, body)
+    if exchange:
+        paths["exchange"] = paths["symbol"]
+    elif elsewhere and (exchange := symbols.read_exchange(elsewhere.value)):
+        paths["exchange"] = elsewhere.path
     return Alert(
         payload=body.payload,
         symbol=code,
-        exchange=exchange or (symbols.read_exchange(elsewhere.value) if elsewhere else None),
+        exchange=exchange,
         direction=pointing.direction,
         timeframe=timeframe,
         timestamp=timestamp,
         notes=(pointing.note,) if pointing.note else (),
+        paths=paths,
     )
 
 
@@ -119,12 +130,13 @@ def _read_pointing(body: Body, rules: SourceRules, problems: list[Problem]) -> P
     return pointing
 
 
-def _read_field(
+def _read_field(  # noqa: PLR0917 - what is read, where from, by which rules, and where the findings go
     name: str,
     body: Body,
     read: Callable[[JsonValue], Value],
     rules: SourceRules,
     problems: list[Problem],
+    paths: dict[str, str],
     *,
     default: Value | None = None,
     may_be_missing: bool = False,
@@ -133,11 +145,14 @@ def _read_field(
     first: Problem | None = None
     for candidate in candidates_for(name, body, pinned=rules.paths.get(name)):
         try:
-            return _read_value(candidate, read)
+            value = _read_value(candidate, read)
         except Unreadable as error:
             first = first or _problem(name, error, path=candidate.path, found=shown(candidate.value))
             if error.code in FINAL:
                 break
+        else:
+            paths[name] = candidate.path
+            return value
     if first is None and default is None and not may_be_missing:
         first = _missing(name, rules.paths.get(name))
     if first is None:

@@ -3,18 +3,26 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from webhooks.alerts.fields import plain_name
-from webhooks.alerts.tokens import Token, string_value, tokens_of
+from webhooks.alerts.nearly_json import NotNearlyJson, Numbers, Reader
+from webhooks.alerts.problems import UnreadableAlert
+from webhooks.alerts.tokens import Token, nesting_depth, string_value, tokens_of
+from webhooks.alerts.values import DEEPEST, plain_name
 
 REDACTED = "[redacted]"
 SECRET_NAMES = frozenset({
-    "secret", "passphrase", "password", "passwd", "pwd", "passcode", "apikey", "apisecret", "secretkey", "webhooksecret",
-    "webhookpassphrase", "webhookpassword", "webhookkey", "authtoken", "accesstoken", "authorization", "privatekey", "webhooktoken",
-    "apitoken", "bearertoken", "clientsecret", "strategysecret", "alertsecret", "authkey", "apipassphrase", "sharedsecret",
+    "secret", "passphrase", "password", "passwd", "pass", "pwd", "passcode", "passkey", "apikey", "apisecret", "secretkey", "key",
+    "webhooksecret", "webhookpassphrase", "webhookpassword", "webhookkey", "authtoken", "accesstoken", "authorization", "privatekey",
+    "webhooktoken", "apitoken", "bearertoken", "clientsecret", "strategysecret", "alertsecret", "authkey", "apipassphrase",
+    "sharedsecret", "emailtoken", "accesskey", "securitykey", "seckey", "licensekey", "usertoken", "bottoken", "secrettoken",
+    "webhookauth", "botsecret", "usersecret", "tvsecret", "hooksecret", "authenticationtoken", "authenticationkey",
 })  # fmt: skip
 _SUSPICIOUS = re.compile(r"secret|pass|pwd|key|token|auth|\\", re.IGNORECASE)
-_TEXT_PAIR = re.compile(r"""([A-Za-z][A-Za-z_\-]{1,40})(\s*[=:]\s*)([^\s,;&"'{}\[\]]+)""")
+_TEXT_PAIR = re.compile(
+    r"""([A-Za-z][A-Za-z_\-]{1,40}+)(\s*+[=:]\s*+)("[^"\n]{0,200}+"|'[^'\n]{0,200}+'|[^\s,;&"'{}\[\]]++)"""
+)
+_AS_WRITTEN = Numbers(whole=str, broken=str)
 
 
 def redact_bytes(raw: bytes, secrets: Sequence[str]) -> bytes:
@@ -34,13 +42,42 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     held = [secret for secret in secrets if secret in text]
     if not held and not _SUSPICIOUS.search(text):
         return text
-    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        without = "".join(_redacted_tokens(list(tokens_of(text)), secrets))
-    else:
+    start = text.find("{")
+    if text.lstrip("\ufeff \t\r\n").startswith("["):
+        start = text.index("[")
+    if start < 0:
         without = _TEXT_PAIR.sub(_redact_pair, text)
+    else:
+        without = _TEXT_PAIR.sub(_redact_pair, text[:start])
+        without += _redacted_json("".join(_redacted_tokens(list(tokens_of(text[start:])), secrets)))
     for secret in secrets:  # where the text is no JSON, a secret may stretch over several tokens
         without = without.replace(secret, REDACTED)
     return without
+
+
+def _redacted_json(text: str) -> str:
+    """Redact what strict JSON would not have as a key: names and texts in other quotes, or in none."""
+    if nesting_depth(text) > DEEPEST or _is_strict_json(text):
+        return text
+    reader = Reader(text, _AS_WRITTEN)
+    with suppress(NotNearlyJson, UnreadableAlert):
+        reader.read()
+    pieces: list[str] = []
+    done = 0
+    for member in sorted(reader.members, key=lambda member: (member.start, -member.end)):
+        if member.start >= done and plain_name(member.key) in SECRET_NAMES:
+            pieces += [text[done : member.start], json.dumps(REDACTED)]
+            done = member.end
+    return "".join(pieces) + _TEXT_PAIR.sub(_redact_pair, text[done:])
+
+
+def _is_strict_json(text: str) -> bool:
+    """Tell whether a text that is not nested deeply is JSON."""
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        return False
+    return True
 
 
 def _redacted_tokens(tokens: Sequence[Token], secrets: Sequence[str]) -> Iterator[str]:
@@ -97,4 +134,8 @@ def _skip_space(tokens: Sequence[Token], position: int) -> int:
 
 
 def _redact_pair(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{REDACTED}" if plain_name(match[1]) in SECRET_NAMES else match[0]
+    return (
+        f"{match[1]}{match[2]}{REDACTED}"
+        if match[3].strip("\"'") != REDACTED and plain_name(match[1]) in SECRET_NAMES
+        else match[0]
+    )

@@ -2,14 +2,15 @@
 
 import re
 
-from webhooks.alerts.bodies import JsonValue
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import JsonValue
 
 ACCEPTED = "a symbol of at most 64 characters, with or without its exchange, in quotes"
 EXAMPLE = '"ticker": "{{ticker}}", which gives SPY; NASDAQ:AAPL is read too'
 LONGEST = 64
 # ASCII only: look-alikes, zero-width and right-to-left characters name another symbol than the one that is read.
-_SYMBOL = re.compile(r"[\^.$#@]?[A-Za-z0-9][A-Za-z0-9._!/&+*^=@#$()'\-]*")
+# The one space is that of a futures contract as NinjaTrader names it: "ES 12-26", "ES DEC26".
+_SYMBOL = re.compile(r"[\^.$#@]?[A-Za-z0-9][A-Za-z0-9._!/&+*^=@#$()'\-]*(?: (?:[0-9]{2}-|[A-Z]{3})[0-9]{2})?")
 _EXCHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\- ]{0,31}")
 _DELAYED = re.compile(r"_(DLY|DL|DELAYED)$", re.IGNORECASE)
 

@@ -2,8 +2,8 @@
 
 import re
 
-from webhooks.alerts.bodies import JsonValue
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import JsonValue
 
 ACCEPTED = "15, 60 or 240 (minutes), 15m, 1h, 30S, D, 1D, 1W, 1M (M is a month, m a minute)"
 EXAMPLE = '"interval": "{{interval}}"'

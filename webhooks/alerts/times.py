@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from webhooks.alerts.bodies import JsonValue
 from webhooks.alerts.problems import Unreadable, shown
+from webhooks.alerts.values import JsonValue
 
 ACCEPTED = (
     "ISO 8601 with or without a zone (UTC when without), or an epoch in seconds, milliseconds or microseconds; "
@@ -22,7 +22,7 @@ _EPOCH = re.compile(r"[0-9]{1,19}(\.[0-9]{1,20})?")
 # What a whole number of this many digits counts, for the years 2001 to 2286: 10 seconds, 13 milli-, 16 microseconds.
 _MICROSECONDS_PER_UNIT = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 _ISO = re.compile(
-    r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})"
+    r"([0-9]{4})[-./]?([0-9]{2})[-./]?([0-9]{2})"  # 2026.03.02 is MetaTrader's
     r"(?:[Tt ]([0-9]{2}):?([0-9]{2})(?::?([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
     r"\s*(?:([Zz]|UTC|GMT)|([+-])([0-9]{2}):?([0-9]{2})?)?)?"
 )

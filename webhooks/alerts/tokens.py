@@ -10,6 +10,8 @@ _TOKEN = re.compile(
     r"""(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))|(?P<mark>[{}\[\]:,])|(?P<space>\s+)|(?P<word>[^\s"{}\[\]:,]+)""",
     re.DOTALL,
 )
+_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
+_BOTTOMLESS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,15 @@ def string_value(token: str) -> str:
 
 
 def nesting_depth(text: str) -> int:
-    """Return how deep the objects and lists of a text are nested."""
-    if text.count("{") + text.count("[") <= 1:
-        return 1
+    """Return how deep the objects and lists of a text are nested; what is deeper than 100 may count as 100."""
     depth = deepest = 0
-    for token in tokens_of(text):
-        if token.kind == "mark":
-            depth += (token.text in "{[") - (token.text in "}]")
+    for match in _BRACKET.finditer(text):
+        bracket = match.group()
+        if bracket in {"{", "["}:
+            depth += 1
             deepest = max(deepest, depth)
+            if depth == _BOTTOMLESS:
+                break
+        elif bracket in {"}", "]"}:
+            depth -= 1
     return deepest

@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
+from orchestrator.alert_watch import AlertWatch
 from orchestrator.database_facts import UnsafeDatabase
 from orchestrator.engines.python import UnusableEngine
 from orchestrator.notifications import Notifier
 from orchestrator.worker import Options, StepFailed, Worker
+from outcomes.counting import count_changes
 from outcomes.exits import apply_exits, price_followers, settle_late_followers
 from outcomes.expiry import report_expired_trades
+from webhooks.spool_draining import drain_spool
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -38,7 +41,14 @@ class Command(BaseCommand):
             worker = Worker(
                 options,
                 steps=(apply_exits, price_followers),
-                sweeps=(settle_late_followers, report_expired_trades, notifier.send_notifications),
+                sweeps=(
+                    drain_spool,
+                    settle_late_followers,
+                    report_expired_trades,
+                    AlertWatch().watch_alerts,
+                    count_changes,
+                    notifier.send_notifications,
+                ),
             )
             before = [(number, signal.signal(number, lambda *_: worker.stop())) for number in STOPPING]
             try:

@@ -1,38 +1,25 @@
-"""The intake in the admin: signals and what was turned away to look at, sources to set up."""
+"""Signals, and what was turned away, in the admin: to look at, and to read again."""
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
 
 from config.paging import CappedPaginator, InspectionList
-from webhooks.message_templates import INDICATOR_ALERT, STRATEGY_ALERT
+from webhooks.admin.columns import act, column
+from webhooks.admin.reading_again import read_again_page
 from webhooks.models import AlertSource, RejectedAlert, Signal
-from webhooks.services import hash_of_token, new_token
 
 TEXT_BLOCK = '<pre class="max-w-3xl overflow-x-auto text-xs whitespace-pre-wrap">{}</pre>'
 LABELS = {"long": "success", "short": "danger", "waiting": "info", "processed": "success", "parked": "danger"}
 LONGEST_REASON = 120
-
-Shown = TypeVar("Shown", bound=Callable[..., Any])
-
-
-def column(
-    description: str, *, ordering: str | None = None, label: dict[str, str] | None = None
-) -> Callable[[Shown], Shown]:
-    """Make a method a column of a list; with ``label`` its values are coloured."""
-    decorated: Callable[[Shown], Shown] = display(description=description, ordering=ordering, label=label)
-    return decorated
 
 
 class SourceFilter(admin.SimpleListFilter):
@@ -75,7 +62,7 @@ class Inspection(ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     list_max_show_all = 0
     paginator = CappedPaginator
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InspectionList]:
         """Return a list that does not count the whole table."""
@@ -108,7 +95,7 @@ class SignalAdmin(Inspection):
             {
                 "fields": (
                     "signal_id", "source", "symbol", "exchange", "direction", "timeframe", "time", "timestamp_origin",
-                    "received", "signal_hash", "payload",
+                    "received", "signal_hash", "marked", "payload",
                     "body_as_received",
                 )
             },
@@ -165,6 +152,11 @@ class SignalAdmin(Inspection):
         address = reverse("admin:orchestrator_experiment_change", args=[signal.experiment_id])
         return format_html('<a class="o-link" href="{}">{}</a>', address, signal.experiment_id)
 
+    @column("marked")
+    def marked(self, signal: Signal) -> str:
+        """What the alert contradicts itself in; its direction counts all the same."""
+        return "; ".join(signal.notes) or "-"
+
     @column("body")
     def body_as_received(self, signal: Signal) -> SafeString:
         """The text of the alert without its secrets; the hash recomputes from it."""
@@ -184,7 +176,26 @@ class RejectedAlertAdmin(Inspection):
     search_help_text = "A text in the body"
     ordering = ("-id",)
     list_fullwidth = True
-    fields = ("id", "received", "source", "code", "reasons", "content_type", "body_as_received", "replayed_signal")
+    fields = (
+        "id", "received", "source", "sent_from", "code", "reasons", "content_type", "body_as_received", "replayed_signal",
+    )  # fmt: skip
+    actions = ("read_again",)
+    actions_detail = ("read_this_again",)
+
+    def has_read_again_permission(self, request: HttpRequest, *_: Any) -> bool:
+        """Tell who may make signals of rejected alerts."""
+        return request.user.has_perm("webhooks.read_again")
+
+    @act("Read again with today's rules", permissions=["read_again"])
+    def read_again(self, request: HttpRequest, queryset: QuerySet[RejectedAlert]) -> HttpResponse | None:
+        """Show what the chosen alerts would be read as today, and store them once that is confirmed."""
+        return read_again_page(request, queryset, site=self.admin_site, action="read_again")
+
+    @act("Read again", permissions=["read_again"], url_path="read-again")
+    def read_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Do the same with one alert, from its page."""
+        answer = read_again_page(request, RejectedAlert.objects.filter(pk=object_id), site=self.admin_site, action="")
+        return answer or HttpResponseRedirect(reverse("admin:webhooks_rejectedalert_change", args=[object_id]))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedAlert]:
         """Return the rows with the signal that a later reading has made of them."""
@@ -220,45 +231,3 @@ class RejectedAlertAdmin(Inspection):
     def body_as_received(self, alert: RejectedAlert) -> SafeString:
         """The body without its secrets."""
         return format_html(TEXT_BLOCK, alert.body)
-
-
-@admin.register(AlertSource)
-class AlertSourceAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "enabled", "default_timeframe", "accept_missing_timestamp", "requests_per_minute")
-    list_filter = ("enabled",)
-    search_fields = ("name",)
-    ordering = ("name",)
-    fields = (
-        "name", "enabled", "default_timeframe", "accept_missing_timestamp", "dedupe_window_seconds", "paths",
-        "requests_per_minute",
-    )  # fmt: skip
-
-    def get_readonly_fields(self, request: HttpRequest, obj: AlertSource | None = None) -> tuple[str, ...]:
-        """The name is part of every signal's hash: once given, it stays."""
-        return ("name",) if obj else ()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A source is switched off, not deleted: its signals name it."""
-        return False
-
-    def save_model(self, request: HttpRequest, obj: AlertSource, form: Any, change: bool) -> None:
-        """Save a source; a new one gets its token, which nobody but the answer to this request will see."""
-        if not change:
-            obj.plain_token = new_token()
-            obj.token_sha256 = hash_of_token(obj.plain_token)
-        super().save_model(request, obj, form, change)
-
-    def response_add(
-        self, request: HttpRequest, obj: AlertSource, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """Show the new address and the messages to paste, once."""
-        address = reverse("webhooks:tradingview", args=[obj.plain_token])
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Source {obj.name}",
-            "source": obj,
-            "address": request.build_absolute_uri(address),
-            "strategy_alert": STRATEGY_ALERT,
-            "indicator_alert": INDICATOR_ALERT,
-        }
-        return TemplateResponse(request, "webhooks/source_created.html", context)

@@ -126,26 +126,3 @@ class ExitSync(models.Model):
 
     def __str__(self) -> str:
         return f"{self.lead_engine} {self.state}"
-
-
-class DailyResult(models.Model):
-    """Sums of one day's closed trades of one engine and kind, kept in the transaction that records an outcome."""
-
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
-    engine = word_field(Engine)
-    kind = models.CharField(max_length=6, choices=[("real", "real"), ("shadow", "shadow"), ("twin", "twin")])
-    day = models.DateField()
-    trades = models.PositiveIntegerField()
-    wins = models.PositiveIntegerField()
-    losses = models.PositiveIntegerField()
-    total_pnl = models.DecimalField(max_digits=30, decimal_places=8)
-
-    class Meta:
-        db_table = "daily_results"
-        constraints: ClassVar[list[Any]] = [
-            models.UniqueConstraint(fields=["engine", "kind", "day"], name="one_result_per_engine_kind_and_day"),
-            one_of("daily_result_engine_is_known", "engine", Engine),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.engine} {self.kind} {self.day}"

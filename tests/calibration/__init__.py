@@ -1,0 +1,1 @@
+"""Does the comparison keep its promises? Simulated engines without a difference, and with one, looked at every day."""
