@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -35,7 +36,7 @@ EVENT_TRIES = 40
 class Manner:
     """What an engine does with one alert: with its first requests of a kind, in turn, and properly after them.
 
-    ``by_query``: no event is sent, it wants to be asked. ``terms`` replace members of its recommendation.
+    ``by_query``: no event is sent where it can be asked. ``terms`` replace members of its recommendation.
     """
 
     recommend: tuple[str, ...] = ()
@@ -63,7 +64,8 @@ MANNERS: dict[tuple[str, str], Manner] = {
     ("denies its trade", "A"): Manner(denies=True),
     ("has exited", "A"): Manner(has_exited=True),
     ("another contract", "B"): Manner(terms=OTHER_CONTRACT),
-    ("expired", "A"): Manner(terms=EXPIRED),
+    ("expired", "B"): Manner(terms=EXPIRED),
+    ("expired", "A"): Manner(recommend=("later, by no event",)),
 }
 
 
@@ -140,12 +142,18 @@ class MatrixEngine:
                 word = self._act(asked, refuses=step == "refused")
         if step == "executed, then failed":
             return 500, {}
-        if step == "held":
+        if step != "held":
+            return self._word_on(word, manner)
+        with self._owing():
             self._released.wait(LONGEST_HOLD_SECONDS)
             self._released.clear()
+            return self._word_on(word, manner)
+
+    def _word_on(self, word: dict[str, Any], manner: Manner) -> Answer:
         if not self.configuration.later or word["status"] == "REJECTED":
             return 200, word
-        if not manner.by_query:
+        permit_id = word["permit_id"]
+        if not (manner.by_query and self.configuration.can("queryable")):
             self._report("execution.filled", {"permit_id": permit_id, "trade": word["trade"]})
         return 202, {"status": "ACCEPTED"}
 
@@ -190,21 +198,31 @@ class MatrixEngine:
         self._tries[what] += 1
         return steps[done] if done < len(steps) else ""
 
-    def _report(self, kind: str, data: Mapping[str, Any]) -> None:
-        self.unsent += 1
-        threading.Thread(target=self._deliver, args=(kind, data), daemon=True).start()
-
-    def _deliver(self, kind: str, data: Mapping[str, Any]) -> None:
+    @contextmanager
+    def _owing(self) -> Iterator[None]:
+        """Be not idle: an event is on its way, or an answer is held from which one follows."""
+        with self._lock:
+            self.unsent += 1
         try:
+            yield
+        finally:
+            with self._lock:
+                self.unsent -= 1
+
+    def _report(self, kind: str, data: Mapping[str, Any]) -> None:
+        begun = threading.Event()
+        threading.Thread(target=self._deliver, args=(kind, data, begun), daemon=True).start()
+        begun.wait()
+
+    def _deliver(self, kind: str, data: Mapping[str, Any], begun: threading.Event) -> None:
+        with self._owing():
+            begun.set()
             for _ in range(EVENT_TRIES):
                 try:
                     with urlopen(signed_event(self.name, self._events_to, kind, data), timeout=5):  # noqa: S310 - loopback
                         return
                 except (URLError, OSError):
                     time.sleep(0.25)
-        finally:
-            with self._lock:
-                self.unsent -= 1
 
 
 def exit_now() -> dict[str, Any]:

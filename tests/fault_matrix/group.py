@@ -5,6 +5,8 @@ there; the healthy worker, or the sender that tries again, makes of it what it c
 """
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -48,14 +50,18 @@ from webhooks.models import Signal
 from webhooks.sources import create_source, known_sources, read_all_sources
 
 TOKEN = "token-of-the-matrix"
-ENGINE_TIMEOUT_SECONDS = 5.0
+ENGINE_TIMEOUT_SECONDS = 10.0
 # A worker sends an order within half a lease of arming it; one that shall be stopped for longer gets a short lease.
-LEASE_SECONDS, SHORT_LEASE_SECONDS = 30.0, 2.0
+LEASE_SECONDS, SHORT_LEASE_SECONDS = 30.0, 1.2
 STOP_SECONDS = 60.0  # ended early, when the others have had their turn
-OTHERS_TURN_SECONDS = LOST_LEASE_SECONDS = 1.2  # more than half of SHORT_LEASE_SECONDS
+OTHERS_TURN_SECONDS = LOST_LEASE_SECONDS = 0.8  # more than half of SHORT_LEASE_SECONDS
 PATIENCE_SECONDS = 40.0
 SENDING_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
+
+
+class GroupLost(Exception):
+    """A process that all cells share is gone or hangs."""
 
 
 class Group:
@@ -72,10 +78,11 @@ class Group:
         self._set_up(folder)
         for name, end in ends.items():
             self._start_engine(name, end, folder / f"ledger of {name}, {configuration.name}.jsonl")
-        self._start(lambda: serve_web(web))
+        self._web = self._start(lambda: serve_web(web))
         self._healer, theirs = socket.socketpair()
         self._start(lambda: _heal_when_told(theirs))
         theirs.close()
+        self._healer.settimeout(PATIENCE_SECONDS)
         self._answers = self._healer.makefile("rb")
         for end in (web, *ends.values()):
             end.close()
@@ -109,9 +116,24 @@ class Group:
         self._healer.sendall(json.dumps({"window": window}).encode() + b"\n")
 
     def finish_to_heal(self) -> None:
-        self._healer.settimeout(PATIENCE_SECONDS)
-        failed = json.loads(self._answers.readline())
+        """Wait for the healthy worker.
+
+        :raises GroupLost: when it does not come back; nothing that follows would mean anything.
+        """
+        try:
+            failed = json.loads(self._answers.readline())
+        except (OSError, ValueError) as error:
+            raise GroupLost(f"the healthy worker did not come back: {error}") from error
         assert failed == [], f"steps of the healthy worker failed: {failed}"
+
+    @contextmanager
+    def without_web(self) -> Iterator[None]:
+        """Let the healthy web process stand still."""
+        os.kill(self._web.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._web.pid, signal.SIGCONT)
 
     def is_idle(self) -> bool:
         """Tell whether no event of an engine is on its way."""
@@ -134,8 +156,9 @@ class Group:
             **{can: self.configuration.can(can) for can in ("idempotent", "queryable", "honours_not_after")},
         )
 
-    def _start(self, work: Callable[[], int]) -> None:
+    def _start(self, work: Callable[[], int]) -> Child:
         self._children.append(Child(work))
+        return self._children[-1]
 
     def _start_engine(self, name: str, end: socket.socket, ledger: Path) -> None:
         def be_an_engine() -> int:
@@ -183,8 +206,8 @@ class Cell:
 
     def is_at_rest(self) -> bool:
         """Tell whether nothing more is going to happen to it by itself."""
-        signal = self.signal
-        if signal is None or not (signal.processed or signal.parked_at):
+        alert = self.signal
+        if alert is None or not (alert.processed or alert.parked_at):
             return False
         mine = {"experiment__signal__symbol": self.symbol}
         if EngineCall.objects.filter(**mine, state__in=["PENDING", "SENT", "ACCEPTED"]).exists():
@@ -194,14 +217,17 @@ class Cell:
         permit = self.permit
         if permit is None:
             return True
-        if permit.state == "UNKNOWN" and self._is_pursued(permit):
-            return permit.fence > 2 and not permit.lease  # armed, doubted, and asked about or sent again
+        if permit.state == "UNKNOWN":
+            return self._is_given_up(permit)
         return permit.state not in ("GRANTED", "ARMED")
 
-    def _is_pursued(self, permit: ExecutionPermit) -> bool:
-        """Tell whether the engine is asked about a doubted order, or sent it again."""
-        may_be_sent = self.configuration.can("idempotent") and permit.not_after > datetime.now(UTC)
-        return self.configuration.can("queryable") or may_be_sent
+    def _is_given_up(self, permit: ExecutionPermit) -> bool:
+        """Tell whether a doubted order is no longer sent again, and its engine, if it can be, has been asked."""
+        if self.configuration.can("idempotent") and permit.not_after > datetime.now(UTC):
+            return False
+        # each arming counts in both, the doubt and each question in the fence alone
+        was_asked = permit.fence > permit.attempts + 1 and not permit.lease
+        return was_asked or not self.configuration.can("queryable")
 
     # what is done with it
 
@@ -385,17 +411,17 @@ class Cell:
 
         :raises AssertionError: when that is nothing that may become of an alert.
         """
-        signal, permit = self.signal, self.permit
-        assert signal is not None, f"{self}: the alert is lost"
-        if signal.parked_at:
-            assert Incident.objects.unresolved().filter(kind="POISON_SIGNAL", subject=str(signal.pk)).exists()
+        alert, permit = self.signal, self.permit
+        assert alert is not None, f"{self}: the alert is lost"
+        if alert.parked_at:
+            assert Incident.objects.unresolved().filter(kind="POISON_SIGNAL", subject=str(alert.pk)).exists()
             return "P"
-        policy = ExecutionPolicy.objects.get(experiment__signal=signal)
+        policy = ExecutionPolicy.objects.get(experiment__signal=alert)
         if permit is None:
             assert policy.executed_engine is None, f"{self}: its engine never got a permit"
             return "S"
         executed = self.group.executions(permit.pk)
-        trades = RealTrade.objects.filter(experiment__signal=signal).count()
+        trades = RealTrade.objects.filter(experiment__signal=alert).count()
         assert executed <= 1, f"{self}: executed {executed} times"
         assert trades == (permit.state == "EXECUTED"), f"{self}: {permit.state} with {trades} trades"
         assert self.incidents("UNKNOWN_EXECUTION") == (permit.state == "UNKNOWN"), f"{self}: the incident is wrong"

@@ -22,7 +22,7 @@ from config.fault_points import Action  # noqa: E402 - models are there from her
 from orchestrator.engines.http import _tls  # noqa: E402
 from outcomes.invariants import violations  # noqa: E402
 from tests.fault_matrix.configurations import CONFIGURATIONS  # noqa: E402
-from tests.fault_matrix.group import Group, running  # noqa: E402
+from tests.fault_matrix.group import Group, GroupLost, running  # noqa: E402
 from tests.fault_matrix.processes import keep_one_connection  # noqa: E402
 from tests.fault_matrix.ways import WAYS  # noqa: E402
 
@@ -46,6 +46,8 @@ def _try_cell(group: Group, point: str, action: Action) -> dict[str, Any]:
         WAYS[point.partition(":")[0]](cell)
         cell.heal()
         told |= {"outcome": cell.outcome(), "hit": cell.hit}
+    except GroupLost:
+        raise
     except Exception:  # noqa: BLE001 - the other cells are looked at all the same
         told["error"] = traceback.format_exc()
     finally:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config.fault_points import POINTS, Action
-from tests.fault_matrix.configurations import CONFIGURATIONS
+from tests.fault_matrix.configurations import CONFIGURATIONS, Configuration, reaches
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "fault-points.md"
 BEGIN, END = "<!-- the matrix -->", "<!-- end of the matrix -->"
 NOT_REACHED = "–"
-NOT_RUN = frozenset({"?"})
+NOT_RUN = frozenset({"?"})  # nobody has looked yet
 EITHER, NEXT_ACTION = " or ", " / "
 HEADINGS = {
     "none": "none",
@@ -31,7 +31,7 @@ def render(found: Outcomes) -> str:
     columns = " | ".join(f"{HEADINGS[one.capabilities]}{' later' if one.later else ''}" for one in CONFIGURATIONS)
     lines = [f"| point | {columns} |", "|---" * (len(CONFIGURATIONS) + 1) + "|"]
     for point in POINTS:
-        cells = " | ".join(_cell(found.get((point, one.name), {})) for one in CONFIGURATIONS)
+        cells = " | ".join(_cell(_known(found, point, one)) for one in CONFIGURATIONS)
         lines.append(f"| `{point}` | {cells} |")
     return "\n".join(lines)
 
@@ -39,7 +39,17 @@ def render(found: Outcomes) -> str:
 def publish(found: Outcomes, page: Path = PAGE) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{render(found)}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n\n{render(found)}\n\n{how_many(found)}\n\n{END}{after}", encoding="utf-8")
+
+
+def how_many(found: Outcomes) -> str:
+    """Return how many cells have been looked at, and how many there are, in a sentence for each action."""
+    cells = [(point, one) for point in POINTS for one in CONFIGURATIONS if reaches(one, point)]
+    counts = []
+    for action in Action:
+        run = sum(_known(found, *cell).get(action, NOT_RUN) != NOT_RUN for cell in cells)
+        counts.append(f"{action.value} {run} of {len(cells)}")
+    return f"Cells that were run: {', '.join(counts)}; ? was not run yet."
 
 
 def published(page: Path = PAGE) -> Outcomes:
@@ -47,11 +57,18 @@ def published(page: Path = PAGE) -> Outcomes:
     _, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     table, _, _ = rest.partition(END)
     found: Outcomes = {}
-    for line in table.strip().splitlines()[2:]:
+    for line in [line for line in table.splitlines() if line.startswith("| `")]:
         point, *cells = (part.strip() for part in line.strip("|").split("|"))
         for configuration, cell in zip(CONFIGURATIONS, cells, strict=True):
             found[point.strip("`"), configuration.name] = _read(cell)
     return found
+
+
+def _known(found: Outcomes, point: str, configuration: Configuration) -> Mapping[Action, frozenset[str]]:
+    """Return what is known of a cell; that it is not reached is known of each, and tried of some."""
+    if not reaches(configuration, point):
+        return dict.fromkeys(Action, frozenset({NOT_REACHED}))
+    return found.get((point, configuration.name), {})
 
 
 def _cell(outcomes: Mapping[Action, frozenset[str]]) -> str:
