@@ -23,7 +23,7 @@ from psycopg import sql
 from config.database import current_url
 from config.fault_points import POINTS, Action
 from tests.fault_matrix.configurations import CONFIGURATIONS, Configuration, reaches
-from tests.fault_matrix.table import NOT_REACHED, NOT_RUN, PAGE, publish, published
+from tests.fault_matrix.table import NOT_REACHED, NOT_RUN, PAGE, TIME_DECIDES, publish, published
 from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -87,12 +87,13 @@ def test_what_became_of_an_alert_whose_process_was_struck_is_what_the_table_says
 def is_chosen(at: int, action: Action, configuration: Configuration) -> bool:
     """Choose two columns for the point at this place: in one its process is killed, in the other stopped or cut off.
 
-    Where there are columns in which the point is not reached, one of them is looked at as well.
+    Where there are columns in which the points of a commit or a request are not reached, the first of them is looked for in one.
     """
     reached = [one for one in CONFIGURATIONS if reaches(one, POINTS[at])]
     missed = [one for one in CONFIGURATIONS if one not in reached]
     if action is Action.KILL:
-        return configuration in (reached[at % len(reached)], *(missed[at % len(missed)] for _ in missed[:1]))
+        is_first = ":before_" in POINTS[at]
+        return configuration in (reached[at % len(reached)], *(missed[at % len(missed)] for _ in missed[:is_first]))
     is_turn = (at + at // len(CONFIGURATIONS)) % 2 == (action is Action.DROP)
     return is_turn and configuration == reached[(at + 3) % len(reached)]
 
@@ -134,7 +135,7 @@ def write(configuration: Configuration, told: list[dict[str, Any]]) -> None:
             cell = found.setdefault((one["point"], configuration.name), {})
             action = Action(one["action"])
             before = cell.get(action, NOT_RUN) - NOT_RUN if WRITES == "add" else frozenset()
-            cell[action] = before | {seen(one)}
+            cell[action] = before | TIME_DECIDES.get((one["point"].partition(":")[0], action), set()) | {seen(one)}
         publish(found)
 
 

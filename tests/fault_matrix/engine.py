@@ -36,11 +36,12 @@ EVENT_TRIES = 40
 class Manner:
     """What an engine does with one alert: with its first requests of a kind, in turn, and properly after them.
 
-    ``by_query``: no event is sent where it can be asked. ``terms`` replace members of its recommendation.
+    ``holds``: it never answers a question by itself. ``by_query``: no event is sent where it can be asked. ``terms`` replace members of its recommendation.
     """
 
     recommend: tuple[str, ...] = ()
     execute: tuple[str, ...] = ()
+    holds: bool = False
     by_query: bool = False
     denies: bool = False
     has_exited: bool = False
@@ -54,7 +55,7 @@ EXPIRED = {"instrument": {**TERMS["instrument"], "option_symbol": "SPY200320C005
 MANNERS: dict[tuple[str, str], Manner] = {
     ("fails once", "A"): Manner(recommend=("unavailable",)),
     ("refuses a question", "B"): Manner(recommend=("bad request",)),
-    ("holds its answer", "A"): Manner(recommend=("later, by no event",)),
+    ("holds its answer", "A"): Manner(holds=True),
     ("loses the order", "A"): Manner(execute=("lost",)),
     ("loses the order twice", "A"): Manner(execute=("lost", "lost")),
     ("executes and fails", "A"): Manner(execute=("executed, then failed",)),
@@ -65,7 +66,7 @@ MANNERS: dict[tuple[str, str], Manner] = {
     ("has exited", "A"): Manner(has_exited=True),
     ("another contract", "B"): Manner(terms=OTHER_CONTRACT),
     ("expired", "B"): Manner(terms=EXPIRED),
-    ("expired", "A"): Manner(recommend=("later, by no event",)),
+    ("expired", "A"): Manner(holds=True),
 }
 
 
@@ -118,7 +119,7 @@ class MatrixEngine:
             return 503, {}
         if step == "bad request":
             return 400, {}
-        if step == "later, by no event":
+        if manner.holds:
             return 202, {}
         if not self.configuration.later:
             return 200, answer
@@ -127,7 +128,7 @@ class MatrixEngine:
         return 202, {}
 
     def _recommendation(self, experiment_id: str) -> Answer:
-        if self._manners[experiment_id].recommend:
+        if self._manners[experiment_id].holds:
             return 202, {}
         return 200, self._answers[experiment_id]
 

@@ -22,6 +22,9 @@ HEADINGS = {
     "all": "all",
 }
 
+# A probe that is cut off is that of engine A, without which nothing is traded, or that of B; both are out at once.
+TIME_DECIDES = {("health", Action.DROP): frozenset({"E", "S"})}
+
 Cell = tuple[str, str]  # point, configuration
 Outcomes = dict[Cell, dict[Action, frozenset[str]]]
 

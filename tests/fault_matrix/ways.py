@@ -91,10 +91,24 @@ def _return_permit(cell: Cell) -> None:
 
 def _hold_the_answer(cell: Cell) -> None:
     cell.alert("holds its answer")
-    cell.heal(
-        lambda: _calls(cell, "ACCEPTED").filter(engine="A").exists() and not _calls(cell, "PENDING", "SENT").exists()
-    )
+    cell.heal(lambda: _is_only_waiting(cell))
     cell.report_recommendation()
+
+
+def _tell_shadow_trade(cell: Cell) -> None:
+    """Engine B is told of its shadow trade while engine A still thinks, so that no order is on its way meanwhile."""
+    cell.alert("holds its answer")
+    cell.work(until=lambda: _is_only_waiting(cell))
+    cell.heal(lambda: _is_only_waiting(cell))
+    cell.report_recommendation()
+
+
+def _is_only_waiting(cell: Cell) -> bool:
+    """Tell whether nothing happens any more but that engine A is waited for."""
+    told = EngineCall.objects.filter(
+        experiment__signal__symbol=cell.symbol, kind="SHADOW_TRADE", engine="B", state="ANSWERED"
+    )
+    return told.exists() and _calls(cell, "ACCEPTED").filter(engine="A").exists()
 
 
 def _calls(cell: Cell, *states: str) -> QuerySet[EngineCall]:
@@ -293,6 +307,7 @@ WAYS: dict[str, Way] = {
     "signal.park": _park_signal,
     "experiment.adopt": _adopt_experiment,
     "call.put_back": plainly("fails once"),
+    "call.end": _tell_shadow_trade,
     "call.fail": plainly("refuses a question"),
     "recommendation.record": plainly("wants to be asked"),
     "permit.claim": _ask_about_execution,
@@ -318,5 +333,6 @@ WAYS: dict[str, Way] = {
     "policy.save": _save_revision,
     "recommendation": plainly("wants to be asked"),
     "execution": _ask_for_exit("has exited"),
+    "open_shadow_trade": _tell_shadow_trade,
     "close_shadow_trade": _price_followers,
 }
