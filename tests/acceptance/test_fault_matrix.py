@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from psycopg import sql
 
 from config.database import current_url
 from config.fault_points import POINTS, Action
-from tests.fault_matrix.configurations import CONFIGURATIONS, Configuration, reaches
+from tests.fault_matrix.configurations import CAPABILITIES, CONFIGURATIONS, Configuration, reaches
 from tests.fault_matrix.table import NOT_REACHED, NOT_RUN, PAGE, TIME_DECIDES, publish, published
 from tests.waiting import eventually
 
@@ -32,32 +33,70 @@ WRITES = os.environ.get("FAULT_TABLE", "")
 LONGEST_SECONDS = 3600 if RUNS_ALL else 600
 
 
+Cells = list[tuple[str, Action]]
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the states and children of processes are read from /proc"
+)
+
+
 @pytest.fixture
-def column(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[tuple[Configuration, str]]:
-    """One configuration, with a database that is migrated, empty, and only for it."""
-    configuration: Configuration = request.param
+def databases(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[dict[Configuration, str]]:
+    """The two columns of engines that are able to do the same, each with a database that is migrated, empty, and its own."""
+    columns = [one for one in CONFIGURATIONS if one.capabilities == request.param]
     template = connection.settings_dict["NAME"]
-    name = f"{template}_{configuration.name.replace(' ', '_')}"
+    names = {one: f"{template}_{one.name.replace(' ', '_')}" for one in columns}
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]  # nobody may use what is copied
     with psycopg.connect(address_of("postgres"), autocommit=True) as server:
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        server.execute(drop)
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        eventually(lambda: _is_done(server, copy))
-        yield configuration, address_of(name)
-        server.execute(drop)
+        for name in names.values():
+            _drop(server, name)
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            eventually(lambda statement=copy: _is_done(server, statement))  # type: ignore[misc]
+        yield {one: address_of(name) for one, name in names.items()}
+        for name in names.values():
+            _drop(server, name)
 
 
 @pytest.mark.parametrize(
-    "column",
-    [pytest.param(one, marks=pytest.mark.xdist_group(one.name), id=one.name) for one in CONFIGURATIONS],
+    "databases",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"faults {name}"), id=name) for name in CAPABILITIES],
     indirect=True,
 )
 def test_what_became_of_an_alert_whose_process_was_struck_is_what_the_table_says(
-    column: tuple[Configuration, str], tmp_path: Path, record_property: Any
+    databases: dict[Configuration, str], tmp_path: Path, record_property: Any
 ) -> None:
-    configuration, url = column
+    with ThreadPoolExecutor() as side_by_side:
+        columns = {one: side_by_side.submit(run, one, url, folder=tmp_path) for one, url in databases.items()}
+    for configuration, column in columns.items():
+        cells = judge(configuration, column.result())
+        record_property("told", f"fault points, {configuration.name}: {cells} cells as published, invariants hold")
+
+
+def judge(configuration: Configuration, told: list[dict[str, Any]]) -> int:
+    """Compare what a column told with the table, and return how many cells that were.
+
+    :raises AssertionError: for a broken invariant, a cell that came to no end, and one that came to another than published.
+    """
+    assert told.pop()["violations"] == []
+    errors = [one["error"] for one in told if one["error"]]
+    assert not errors, f"{configuration.name}, {len(errors)} of {len(told)} cells:\n" + "\n".join(errors)
+    assert [(one["point"], Action(one["action"])) for one in told] == cells_of(configuration)
+    assert [one["point"] for one in told if one["hit"] != reaches(configuration, one["point"])] == []
+    if WRITES:
+        write(configuration, told)
+    known = published()
+    others = [
+        f"{configuration.name}, {one['point']} {one['action']}: {seen(one)}, the table says {' or '.join(sorted(said))}"
+        for one in told
+        if seen(one) not in (said := known[one["point"], configuration.name][Action(one["action"])])
+    ]
+    assert others == []
+    return len(told)
+
+
+def cells_of(configuration: Configuration) -> Cells:
+    """Return the cells of a column that are run this time."""
     cells = [
         (point, action)
         for at, point in enumerate(POINTS)
@@ -65,23 +104,7 @@ def test_what_became_of_an_alert_whose_process_was_struck_is_what_the_table_says
         if RUNS_ALL or is_chosen(at, action, configuration)
     ]
     assert {action for _, action in cells} == set(Action)
-    assert {point for point, _ in cells} == set(POINTS) or not RUNS_ALL
-    told = run(configuration, url, cells, folder=tmp_path)
-    assert told.pop()["violations"] == []
-    errors = [one["error"] for one in told if one["error"]]
-    assert not errors, f"{len(errors)} of {len(cells)} cells:\n" + "\n".join(errors)
-    assert [(one["point"], Action(one["action"])) for one in told] == cells
-    assert [one["point"] for one in told if one["hit"] != reaches(configuration, one["point"])] == []
-    if WRITES:
-        write(configuration, told)
-    known = published()
-    others = [
-        f"{one['point']} {one['action']}: {seen(one)}, the table says {' or '.join(sorted(said))}"
-        for one in told
-        if seen(one) not in (said := known[one["point"], configuration.name][Action(one["action"])])
-    ]
-    assert others == []
-    record_property("told", f"fault points, {configuration.name}: {len(cells)} cells as published, invariants hold")
+    return cells
 
 
 def is_chosen(at: int, action: Action, configuration: Configuration) -> bool:
@@ -98,16 +121,14 @@ def is_chosen(at: int, action: Action, configuration: Configuration) -> bool:
     return is_turn and configuration == reached[(at + 3) % len(reached)]
 
 
-def run(
-    configuration: Configuration, url: str, cells: list[tuple[str, Action]], *, folder: Path
-) -> list[dict[str, Any]]:
-    """Run cells in a process of their own and return what it told, a line for each."""
+def run(configuration: Configuration, url: str, *, folder: Path) -> list[dict[str, Any]]:
+    """Run a column in a process of its own and return what it told, a line for each cell."""
     asked = {
         "configuration": configuration.name,
-        "cells": [(point, action.value) for point, action in cells],
+        "cells": [(point, action.value) for point, action in cells_of(configuration)],
         "folder": str(folder),
     }
-    log, told = folder / "log", folder / "told.jsonl"
+    log, told = folder / f"{configuration.name}.log", folder / f"{configuration.name}.jsonl"
     with log.open("wb") as file, told.open("wb") as answers:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.fault_matrix.run", json.dumps(asked)],
@@ -144,6 +165,10 @@ def address_of(name: str) -> str:
     if "ADDRESS" in connection.settings_dict:
         return urlsplit(connection.settings_dict["ADDRESS"])._replace(path=f"/{name}").geturl()
     return current_url({**connection.settings_dict, "NAME": name})
+
+
+def _drop(server: "psycopg.Connection[Any]", name: str) -> None:
+    server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _is_done(server: "psycopg.Connection[Any]", statement: sql.Composed) -> bool:

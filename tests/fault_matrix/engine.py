@@ -1,14 +1,14 @@
 """An engine that has exactly the capabilities of its column, with a ledger that it syncs to the disk before it answers.
 
 What it shall do with an alert, the alert itself says: its ``manner``. Two requests are not of the contract and are for the
-test: ``GET /idle`` answers when no event is on its way any more, ``POST /release`` lets an answer go that was held.
+test: ``GET /idle`` answers when no event is on its way any more, ``POST /release/<experiment_id>`` lets go what is held.
 """
 
 import json
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +43,7 @@ class Manner:
     execute: tuple[str, ...] = ()
     holds: bool = False
     by_query: bool = False
+    reports_when_told: bool = False
     denies: bool = False
     has_exited: bool = False
     terms: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +62,7 @@ MANNERS: dict[tuple[str, str], Manner] = {
     ("executes and fails", "A"): Manner(execute=("executed, then failed",)),
     ("refuses the order", "A"): Manner(execute=("refused",)),
     ("accepts late", "A"): Manner(execute=("held",)),
+    ("reports when told", "A"): Manner(reports_when_told=True),
     ("wants to be asked", "A"): Manner(by_query=True),
     ("denies its trade", "A"): Manner(denies=True),
     ("has exited", "A"): Manner(has_exited=True),
@@ -83,7 +85,7 @@ class MatrixEngine:
         self._answers: dict[str, dict[str, Any]] = {}
         self._words: dict[str, dict[str, Any]] = {}
         self._tries: Counter[str] = Counter()
-        self._released = threading.Event()
+        self._gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self.unsent = 0
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
@@ -94,7 +96,7 @@ class MatrixEngine:
         if kind == "idle":
             return (200 if not self.unsent else 503), {}
         if kind == "release":
-            self._released.set()
+            self._gates[rest[0]].set()
             return 200, {}
         if kind == "shadow-trades":
             return 200, {"exit_price": "5.00"} if rest else {}
@@ -146,16 +148,16 @@ class MatrixEngine:
         if step != "held":
             return self._word_on(word, manner)
         with self._owing():
-            self._released.wait(LONGEST_HOLD_SECONDS)
-            self._released.clear()
+            self._gates[word["experiment_id"]].wait(LONGEST_HOLD_SECONDS)
             return self._word_on(word, manner)
 
     def _word_on(self, word: dict[str, Any], manner: Manner) -> Answer:
         if not self.configuration.later or word["status"] == "REJECTED":
             return 200, word
-        permit_id = word["permit_id"]
         if not (manner.by_query and self.configuration.can("queryable")):
-            self._report("execution.filled", {"permit_id": permit_id, "trade": word["trade"]})
+            fill = {"permit_id": word["permit_id"], "trade": word["trade"]}
+            gate = self._gates[word["experiment_id"]] if manner.reports_when_told else None
+            self._report("execution.filled", fill, gate=gate)
         return 202, {"status": "ACCEPTED"}
 
     def _act(self, asked: Mapping[str, Any], *, refuses: bool) -> dict[str, Any]:
@@ -210,14 +212,18 @@ class MatrixEngine:
             with self._lock:
                 self.unsent -= 1
 
-    def _report(self, kind: str, data: Mapping[str, Any]) -> None:
+    def _report(self, kind: str, data: Mapping[str, Any], *, gate: threading.Event | None = None) -> None:
         begun = threading.Event()
-        threading.Thread(target=self._deliver, args=(kind, data, begun), daemon=True).start()
+        threading.Thread(target=self._deliver, args=(kind, data, begun, gate), daemon=True).start()
         begun.wait()
 
-    def _deliver(self, kind: str, data: Mapping[str, Any], begun: threading.Event) -> None:
+    def _deliver(
+        self, kind: str, data: Mapping[str, Any], begun: threading.Event, gate: threading.Event | None
+    ) -> None:
         with self._owing():
             begun.set()
+            if gate is not None:
+                gate.wait(LONGEST_HOLD_SECONDS)
             for _ in range(EVENT_TRIES):
                 try:
                     with urlopen(signed_event(self.name, self._events_to, kind, data), timeout=5):  # noqa: S310 - loopback

@@ -57,7 +57,7 @@ STOP_SECONDS = 60.0  # ended early, when the others have had their turn
 OTHERS_TURN_SECONDS = LOST_LEASE_SECONDS = 0.8  # more than half of SHORT_LEASE_SECONDS
 PATIENCE_SECONDS = 40.0
 SENDING_SECONDS = 0.5
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.03
 
 
 class GroupLost(Exception):
@@ -272,6 +272,13 @@ class Cell:
 
     def report_exit(self) -> None:
         assert _status(self.exit_request(self.group.web_url)) == 202
+
+    def release(self) -> None:
+        """Let go what engine A holds back until it is told."""
+        permit = self.permit
+        assert permit is not None
+        url = f"{self.group.engine_urls['A']}/release/{permit.experiment_id}"
+        assert _status(Request(url, data=b"")) == 200  # noqa: S310 - loopback
 
     def report_recommendation(self) -> None:
         """Have the answer come that engine A has held back."""

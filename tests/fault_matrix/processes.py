@@ -116,7 +116,7 @@ def work_until_told(point: str = "") -> int:
 
 def make_worker(*, once: bool) -> Worker:
     return Worker(
-        Options(once=once, poll_interval=0.05),
+        Options(once=once, poll_interval=0.1),
         steps=(apply_exits, price_followers),
         sweeps=(drain_spool, settle_late_followers, report_expired_trades, AlertWatch().watch_alerts, count_changes),
     )

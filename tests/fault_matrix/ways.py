@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from urllib.request import Request, urlopen
 
 from django.conf import settings
 from django.db import transaction
@@ -116,8 +115,8 @@ def _calls(cell: Cell, *states: str) -> QuerySet[EngineCall]:
 
 
 def _is_back(cell: Cell) -> bool:
-    permit = cell.permit
-    return permit is not None and permit.state == "GRANTED" and permit.attempts > 0
+    permit = cell.permit  # the healthy worker may have sent it again by now
+    return permit is not None and permit.state in ("GRANTED", "EXECUTED") and permit.attempts > 0
 
 
 def _void_permit(cell: Cell) -> None:
@@ -136,6 +135,19 @@ def _doubt_silent(cell: Cell) -> None:
     cell.work(leases=True)
 
 
+def _accept(cell: Cell) -> None:
+    """The fill is reported only when the acceptance was noted, or was lost."""
+    cell.alert("reports when told")
+    cell.work(until=lambda: _is_accepted(cell))
+    if cell.configuration.later:
+        cell.release()
+
+
+def _is_accepted(cell: Cell) -> bool:
+    permit = cell.permit
+    return permit is not None and (permit.accepted_at is not None or permit.state not in ("GRANTED", "ARMED"))
+
+
 def _accept_late(cell: Cell) -> None:
     cell.alert("accepts late")
     passed: list[bool] = []
@@ -147,8 +159,7 @@ def _accept_late(cell: Cell) -> None:
         ExecutionPermit.objects.filter(pk=permit.pk, state="ARMED").update(lease_expires_at=Now())
         if permit.state != "ARMED":
             passed.append(True)
-            with urlopen(Request(f"{cell.group.engine_urls['A']}/release", data=b""), timeout=5):  # noqa: S310
-                pass
+            cell.release()
 
     cell.work(hurries=False, meanwhile=doubt_then_release)
 
@@ -317,6 +328,7 @@ WAYS: dict[str, Way] = {
     "permit.not_executed": _ask_for_exit("denies its trade"),
     "permit.refuse": _refuse,
     "permit.not_found": _not_found,
+    "permit.accept": _accept,
     "permit.accept_late": _accept_late,
     "permit.doubt": plainly("executes and fails"),
     "permit.void": _void_permit,
