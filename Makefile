@@ -4,7 +4,7 @@
 #   make test                         all tests, in several processes (ARGS="tests/unit -k policy": those, in one)
 #   make calibrate                    how often the comparison is wrong about equal engines (ARGS="--paths 2000")
 #   make chaos                        the system under attack (ARGS="--seconds 120 --signals 3000 --seed 7 --workers 4")
-#   make faults                       every fault point in every way, see docs/fault-points.md (20 minutes)
+#   make faults                       every fault point in every way, see docs/fault-points.md (FAULT_TABLE=write: into the page)
 #   make lint  make bench  make clean  make lock
 #
 # PYTHON chooses the interpreter of a new .venv: make run PYTHON=python3.13

@@ -1,7 +1,7 @@
 """The matrix: at every fault point a process is killed, stopped and cut off, beside every kind of engine that trades.
 
-Not every cell is run every time: each point is met by a kill and by a stop or a cut, each in another column, so that each
-column and each action meets many points. ``make faults`` runs all of them; with ``FAULT_TABLE=write`` it writes what it saw into docs/fault-points.md, with
+Not every cell is run every time: each point is met by a kill and by a stop or a cut, in two columns, so that each column
+and each action meets many points. ``make faults`` runs all of them; with ``FAULT_TABLE=write`` it writes what it saw into docs/fault-points.md, with
 ``FAULT_TABLE=add`` it adds what the page does not have yet.
 """
 
@@ -163,7 +163,7 @@ def write(configuration: Configuration, told: list[dict[str, Any]]) -> None:
 def address_of(name: str) -> str:
     """Return the address of another database of this server."""
     if "ADDRESS" in connection.settings_dict:
-        return urlsplit(connection.settings_dict["ADDRESS"])._replace(path=f"/{name}").geturl()
+        return urlsplit(str(connection.settings_dict["ADDRESS"]))._replace(path=f"/{name}").geturl()
     return current_url({**connection.settings_dict, "NAME": name})
 
 
