@@ -4,6 +4,7 @@
 #   make test                         all tests, in several processes (ARGS="tests/unit -k policy": those, in one)
 #   make calibrate                    how often the comparison is wrong about equal engines (ARGS="--paths 2000")
 #   make chaos                        the system under attack (ARGS="--seconds 120 --signals 3000 --seed 7 --workers 4")
+#   make faults                       every fault point in every way, see docs/fault-points.md (FAULT_TABLE=write: into the page)
 #   make lint  make bench  make clean  make lock
 #
 # PYTHON chooses the interpreter of a new .venv: make run PYTHON=python3.13
@@ -20,7 +21,7 @@ ARGS ?=
 VENV := .venv/bin/python
 INSTALL := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run test chaos lint bench calibrate clean lock
+.PHONY: run test faults chaos lint bench calibrate clean lock
 
 run: .venv/installed-run
 	@exec $(VENV) manage.py quickstart $(ARGS)
@@ -32,6 +33,9 @@ EVERYTHING = --numprocesses $(PROCESSES) --dist loadgroup
 
 test: .venv/installed-dev
 	@exec $(VENV) -m pytest $(or $(ARGS),$(EVERYTHING))
+
+faults: .venv/installed-dev
+	@FAULTS=all FAULT_TABLE=$(FAULT_TABLE) exec $(VENV) -m pytest $(EVERYTHING) tests/acceptance/test_fault_matrix.py $(ARGS)
 
 # Everything around the protocol fails at random from a seed; exit 1 when something is executed twice, lost or invented.
 chaos: .venv/installed-dev

@@ -49,7 +49,6 @@ class Commit(Enum):
     CLAIM_EXITS = ("exit.claim", "a worker takes up open trades to ask for their exits")
     APPLY_EXITS = ("exit.apply", "exits are applied: outcomes, and the followers with their lead")
     SETTLE_FOLLOWERS = ("exit.followers", "followers that waited for a price are closed")
-    CLOSE_FOLLOWER = ("exit.follower", "a follower is closed at the price that an operator tells")
     COUNT_SUMS = ("sums.count", "changed days and pairs are counted into the sums that reports read")
     SETTLE_INCIDENT = ("incident.settle", "an operator settles an incident")
     OPEN_INCIDENT = ("incident.open", "an incident is opened by itself")

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from config.fault_points import Commit
@@ -83,7 +84,7 @@ def close_follower(trade_id: UUID, *, experiment_id: UUID, price: Decimal) -> De
     :raises UnreadableExit: when it does not wait for a price (any more).
     :raises AmountOutOfRange: when the P&L does not fit.
     """
-    with committed(Commit.CLOSE_FOLLOWER):
+    with transaction.atomic():
         lock_experiments([experiment_id])
         ledger = Ledger(at=database_clock())
         situation = load_situations([experiment_id])[experiment_id]

@@ -19,6 +19,7 @@ OTHERS = {
     ("webhooks/lines.py", "intake_transaction"),  # inside of signal.store and spool.drain
     ("orchestrator/permits.py", "settle_refused_event"),  # inside of event.apply_execution
     ("orchestrator/database_duties.py", "note_identity"),
+    ("outcomes/exits.py", "close_follower"),  # inside of incident.settle
     ("outcomes/generating.py", "_without_triggers"),
     ("outcomes/generating.py", "generate_outcomes"),
     ("outcomes/summaries.py", "rebuild_daily_results"),
