@@ -123,9 +123,13 @@ def is_chosen(at: int, action: Action, configuration: Configuration) -> bool:
 
 def run(configuration: Configuration, url: str, *, folder: Path) -> list[dict[str, Any]]:
     """Run a column in a process of its own and return what it told, a line for each cell."""
+    known = {} if WRITES else published()
     asked = {
         "configuration": configuration.name,
-        "cells": [(point, action.value) for point, action in cells_of(configuration)],
+        "cells": [
+            (point, action.value, sorted(known.get((point, configuration.name), {}).get(action, ())))
+            for point, action in cells_of(configuration)
+        ],
         "folder": str(folder),
     }
     log, told = folder / f"{configuration.name}.log", folder / f"{configuration.name}.jsonl"

@@ -185,8 +185,12 @@ def test_fifty_rounds_of_twenty_identical_requests_at_once_leave_fifty_signals(
                 sender.sendall(sent[-1:])
             answers = [read_answer(sender) for sender in senders]
             assert {answer.status for answer in answers} == {200}
-            assert len({answer.said["signal_id"] for answer in answers}) == 1
-            assert Counter(answer.said["duplicate"] for answer in answers) == {False: 1, True: AT_ONCE - 1}
+            assert len({answer.said["signal_hash"] for answer in answers}) == 1
+            # On a slow machine one may have waited too long for the database: it is stored from the spool, and is no other signal.
+            stored = [answer.said for answer in answers if answer.said.get("code") != "spooled"]
+            assert len({said["signal_id"] for said in stored}) == 1
+            assert Counter(said["duplicate"] for said in stored) == Counter({False: 1, True: len(stored) - 1})
+    eventually(service.is_drained, seconds=30)
     assert service.rows("SELECT count(*) FROM signals") == [(before + 50,)]
     assert len(service.web_workers()) > 1
 
