@@ -48,8 +48,8 @@ def _store_rejection(cell: Cell) -> None:
 
 
 def _drain_spool(cell: Cell) -> None:
-    cell.alert_in_an_outage()
     with cell.group.without_web():  # it would drain as well
+        cell.alert_in_an_outage()
         cell.work(until=lambda: cell.signal is not None)
 
 
