@@ -48,11 +48,12 @@ def publish(found: Outcomes, page: Path = PAGE) -> None:
 def how_many(found: Outcomes) -> str:
     """Return how many cells have been looked at, and how many there are, in a sentence for each action."""
     cells = [(point, one) for point in POINTS for one in CONFIGURATIONS if reaches(one, point)]
-    counts = []
+    counts, are_all_run = [], True
     for action in Action:
         run = sum(_known(found, *cell).get(action, NOT_RUN) != NOT_RUN for cell in cells)
         counts.append(f"{action.value} {run} of {len(cells)}")
-    return f"Cells that were run: {', '.join(counts)}; ? was not run yet."
+        are_all_run &= run == len(cells)
+    return f"Cells that were run: {', '.join(counts)}{'' if are_all_run else '; ? was not run yet'}."
 
 
 def published(page: Path = PAGE) -> Outcomes:
