@@ -1,10 +1,16 @@
-"""Worker hosts: network namespaces with one wire to the database and another to the engines, either of which can be cut."""
+"""Worker hosts: network namespaces with one wire to the database and another to the engines, either of which can be cut.
 
+The run moves into a namespace of its own first: the machine's own network stays as it is. Other programs take notice of
+every wire that comes and goes there (a browser gives up the pages that it is loading).
+"""
+
+import ctypes
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 
+CLONE_NEWNET = 0x40000000  # unshare(2); in the module os only since Python 3.12
 NETWORK = "198.18"  # set aside for tests of networks (RFC 2544): nobody's address
 
 
@@ -57,10 +63,16 @@ class Host:
 
 
 def make_hosts(count: int) -> tuple[list[Host], str]:
-    """Return up to ``count`` hosts, or none and the reason why there can be none here."""
+    """Return up to ``count`` hosts, or none and the reason why there can be none here.
+
+    To be called before the first thread: only the calling one moves, and whatever it starts from then on.
+    """
     hosts: list[Host] = []
     if os.geteuid() != 0 or not shutil.which("ip"):
         return [], "network namespaces need root and the program ip"
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        return [], f"network namespaces are not allowed here: {os.strerror(ctypes.get_errno())}"
+    _ip("link", "set", "lo", "up")
     for place in range(count):
         host = Host(f"ch{os.getpid()}-{place}", 2 * (os.getpid() % 100) + 20 + place)
         try:
