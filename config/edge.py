@@ -2,13 +2,15 @@
 
 A server that hands a request to a thread with its head lets whoever sends a byte a second hold that thread: sixteen such
 senders and nobody is served. Here bodies are taken in by the event loop, which has room for all of them, with an end in time
-and in size; Django's threads see requests that are complete. An application after the RSGI specification, for granian.
+and in size; Django's threads see requests that are complete. Alerts have threads of their own: no long report holds one up.
+An application after the RSGI specification, for granian.
 """
 
 import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from ipaddress import ip_address
@@ -33,7 +35,8 @@ WEBHOOKS = "/webhooks/"
 BEYOND_THE_LIMIT = 512  # as much as the webhook wants to see of a body that is too long
 # So much of a body that is too long is thrown away, so that its sender gets to read the answer.
 MOST_THROWN_AWAY = 16 * 1024 * 1024
-THREADS = 16
+# For alerts, and as many again for everything else. More do not answer more on two cores: they wait for one another.
+THREADS = 8
 
 Headers = list[tuple[str, str]]
 _Request = tuple[dict[str, Any], "HTTPProtocol", "asyncio.Future[None]"]
@@ -51,14 +54,16 @@ class Edge:
     def __init__(self, handler: WSGIHandler, *, threads: int = THREADS) -> None:
         self._handler = handler
         self._threads = threads
-        self._requests: SimpleQueue[_Request] = SimpleQueue()
+        self._alerts: SimpleQueue[_Request] = SimpleQueue()
+        self._others: SimpleQueue[_Request] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin: what waits in the spool is not left to wait for the first request."""
         self._loop = loop
-        for number in range(self._threads):
-            threading.Thread(target=self._serve, name=f"request-{number}", daemon=True).start()
+        for kind, requests in (("alert", self._alerts), ("request", self._others)):
+            for number in range(self._threads):
+                threading.Thread(target=self._serve, args=(requests,), name=f"{kind}-{number}", daemon=True).start()
         keeper.start()
 
     async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
@@ -78,13 +83,14 @@ class Edge:
             _refuse(protocol, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes.")
             return
         answered = self._loop.create_future()
-        self._requests.put((_environ(scope, body), protocol, answered))
+        requests = self._alerts if is_webhook else self._others
+        requests.put((_environ(scope, body), protocol, answered))
         await answered
 
-    def _serve(self) -> None:
+    def _serve(self, requests: "SimpleQueue[_Request]") -> None:
         """Answer complete requests, one after the other, in one of the threads."""
         while True:
-            environ, protocol, answered = self._requests.get()
+            environ, protocol, answered = requests.get()
             try:
                 self._answer(environ, protocol)
             except Exception:
@@ -190,6 +196,7 @@ def _environ(scope: "Scope", body: bytes) -> dict[str, Any]:
     return environ
 
 
+@lru_cache(maxsize=1024)
 def _plain(address: str) -> str:
     stripped = address.strip("[]")
     try:

@@ -29,6 +29,8 @@ class TrustedProxiesMiddleware:
 
 def is_trusted(peer: str) -> bool:
     """Tell whether the peer of a connection is one of the named proxies; one without an address is not."""
+    if not settings.TRUSTED_PROXIES:
+        return False
     try:
         address = ip_address(peer)
     except ValueError:

@@ -37,7 +37,8 @@ class WakeSender:
 
     def wake(self) -> None:
         """Ask for a notification; returns at once and never fails."""
-        self._raised.set()
+        if not self._raised.is_set():  # else the thread has yet to look, and to notify after that
+            self._raised.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -227,6 +228,23 @@ def _is_shut_out(drip: socket.socket) -> bool:
     except OSError:
         return True
     return True
+
+
+def test_pages_that_wait_do_not_delay_an_alert(service: Service) -> None:
+    page = request(b"", method="GET", path="/metrics")
+    with contextlib.ExitStack() as stack:
+        with psycopg.connect(service.database) as opened:
+            opened.execute("LOCK TABLE incidents IN ACCESS EXCLUSIVE MODE")
+            readers = [stack.enter_context(service.connect()) for _ in range(40)]
+            for reader in readers:
+                reader.sendall(page)
+            assert select.select(readers, [], [], 0.5)[0] == []
+            answer = post(service, {**ALERT, "beside": "pages that wait"})
+            assert answer.status == 200
+            assert answer.said["signal_id"]
+            assert answer.seconds < 1
+            assert select.select(readers, [], [], 0)[0] == []
+        assert {read_answer(reader).status for reader in readers} == {200}
 
 
 def test_odd_requests_get_an_answer_that_is_no_server_error(service: Service) -> None:

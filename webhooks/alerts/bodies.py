@@ -15,7 +15,7 @@ from webhooks.alerts.fields import is_named
 from webhooks.alerts.nearly_json import NotNearlyJson, Numbers, Reader, without_duplicates
 from webhooks.alerts.problems import UnreadableAlert, shown
 from webhooks.alerts.texts import WRAPPERS, pairs_of
-from webhooks.alerts.tokens import nesting_depth
+from webhooks.alerts.tokens import is_too_deep
 from webhooks.alerts.values import DEEPEST, EXAMPLE, LONGEST_INTEGER, Body, Form, JsonValue, refuse
 
 __all__ = ["EXAMPLE", "Body", "Form", "JsonValue", "decode_body", "read_body", "read_payload"]
@@ -52,7 +52,7 @@ def read_body(text: str, *, parse_float: Callable[[str], Any] | None = None) -> 
     """
     if not text.strip():
         refuse("empty_body", "The body is empty. The alert's message is what TradingView sends: fill it in.")
-    if nesting_depth(text) > DEEPEST:
+    if is_too_deep(text):
         refuse("too_deep", f"The body is nested deeper than {DEEPEST} levels.")
     numbers = Numbers(whole=_bounded_int, broken=parse_float or _finite_float)
     try:

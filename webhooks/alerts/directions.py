@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from webhooks.alerts.fields import Candidate, candidates_for, is_placeholder, named
+from webhooks.alerts.fields import Candidate, candidates_for, each_named, is_placeholder, named
 from webhooks.alerts.problems import Unreadable, shown
 from webhooks.alerts.values import Body, Form, JsonValue
 from webhooks.alerts.words import (
@@ -122,8 +122,8 @@ def _ended(body: Body) -> Pointing | None:
         size = named(sizes, body)
         if size is not None and _is_zero(size) and _held_by_words(body) is None:
             return _exit(size)
-    for flag in (named((name,), body) for name in FLAGS):
-        if flag is not None and str(flag.value).strip().casefold() in _YES:
+    for flag in each_named(FLAGS, body):
+        if str(flag.value).strip().casefold() in _YES:
             return _exit(flag)
     share = named(SHARES, body)
     if share is not None and (_number(share) or 0) > 0:
@@ -146,8 +146,8 @@ def _exit_in_words(known: Sequence[tuple[Candidate, Meaning]], body: Body) -> Po
         is_plain = meaning.strength > Strength.PROSE and not is_entry
         if meaning.direction is None and (is_plain or not candidate.ambiguous):
             return _exit(candidate)
-    for remark in (named((name,), body) for name in REMARKS if not is_entry):
-        if remark is not None and isinstance(remark.value, str) and tells_of_an_exit(remark.value):
+    for remark in each_named(REMARKS, body) if not is_entry else ():
+        if isinstance(remark.value, str) and tells_of_an_exit(remark.value):
             return _exit(remark)
     return None
 

@@ -10,6 +10,7 @@ __all__ = [
     "NAMES",
     "Candidate",
     "candidates_for",
+    "each_named",
     "is_named",
     "is_placeholder",
     "named",
@@ -55,6 +56,12 @@ AMBIGUOUS_NAMES: Mapping[str, tuple[str, ...]] = {
     "timestamp": ("date", "at", "now", "timeclose", "opentime", "closetime"),
 }  # fmt: skip
 
+# The place of each name among those of its field. Ambiguous ones come after all others.
+_PLACES = {
+    field: {name: place for place, name in enumerate((*names, *AMBIGUOUS_NAMES[field]))}
+    for field, names in NAMES.items()
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -75,18 +82,22 @@ def candidates_for(field: str, body: Body, *, pinned: str | None = None) -> list
     if pinned:
         found = value_at(pinned, body.payload)
         return [Candidate(pinned, found, plain_name(pinned.rpartition(".")[2]))] if is_given(found) else []
-    levels = body.levels
+    places, first_ambiguous = _PLACES[field], len(NAMES[field])
+    present = sorted(body.names.intersection(places), key=places.__getitem__)
     return [
         Candidate(path, value, name, ambiguous)
-        for names, ambiguous in ((NAMES[field], False), (AMBIGUOUS_NAMES[field], True))
-        for level in levels
-        for name in names
+        for ambiguous in (False, True)
+        for level in body.levels
+        for name in present
+        if (places[name] >= first_ambiguous) is ambiguous
         for path, value in level.get(name, [])
     ]
 
 
 def named(names: tuple[str, ...], body: Body) -> Candidate | None:
     """Return the first value that has one of these plain names, top level first; None when there is none."""
+    if body.names.isdisjoint(names):
+        return None
     for level in body.levels:
         for name in names:
             if found := level.get(name):
@@ -94,9 +105,14 @@ def named(names: tuple[str, ...], body: Body) -> Candidate | None:
     return None
 
 
+def each_named(names: tuple[str, ...], body: Body) -> list[Candidate]:
+    """Return the first value of each of these plain names that a body has, in the order of the names."""
+    return [found for name in names if name in body.names and (found := named((name,), body))]
+
+
 def is_named(field: str, body: Body) -> bool:
     """Tell whether a body has a value under one of a field's own names, at any level."""
-    return any(name in level for level in body.levels for name in NAMES[field])
+    return not body.names.isdisjoint(NAMES[field])
 
 
 def is_placeholder(value: JsonValue) -> bool:

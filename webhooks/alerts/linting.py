@@ -12,8 +12,8 @@ from webhooks.alerts.nearly_json import PLACEHOLDER, NotNearlyJson, Numbers, Rea
 from webhooks.alerts.problems import Problem, UnreadableAlert
 from webhooks.alerts.reading import FIELDS, Alert, SourceRules, read_alert
 from webhooks.alerts.redaction import redact
-from webhooks.alerts.tokens import nesting_depth, tokens_of
-from webhooks.alerts.values import DEEPEST, JsonValue
+from webhooks.alerts.tokens import is_too_deep, tokens_of
+from webhooks.alerts.values import JsonValue
 
 AS_GIVEN = "as it is"
 _NUMERIC = frozenset({
@@ -273,7 +273,7 @@ def _corrected(text: str, names: Sequence[str], readings: Sequence[Reading]) -> 
 
 def _as_object(text: str) -> dict[str, JsonValue] | None:
     """Return the object that a message is, with every placeholder in quotes."""
-    if nesting_depth(text) > DEEPEST or not text.lstrip().startswith(("{", "[")):
+    if is_too_deep(text) or not text.lstrip().startswith(("{", "[")):
         return None
     try:
         said = Reader(text, Numbers(whole=int, broken=float)).read()

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from webhooks.alerts.nearly_json import NotNearlyJson, Numbers, Reader
 from webhooks.alerts.problems import UnreadableAlert
-from webhooks.alerts.tokens import Token, nesting_depth, string_value, tokens_of
-from webhooks.alerts.values import DEEPEST, plain_name
+from webhooks.alerts.tokens import Token, is_too_deep, string_value, tokens_of
+from webhooks.alerts.values import plain_name
 
 REDACTED = "[redacted]"
 SECRET_NAMES = frozenset({
@@ -18,7 +18,7 @@ SECRET_NAMES = frozenset({
     "sharedsecret", "emailtoken", "accesskey", "securitykey", "seckey", "licensekey", "usertoken", "bottoken", "secrettoken",
     "webhookauth", "botsecret", "usersecret", "tvsecret", "hooksecret", "authenticationtoken", "authenticationkey",
 })  # fmt: skip
-_SUSPICIOUS = re.compile(r"secret|pass|pwd|key|token|auth|\\", re.IGNORECASE)
+_SUSPICIOUS = ("secret", "pass", "pwd", "key", "token", "auth", "\\")  # every secret name has one of them
 _TEXT_PAIR = re.compile(
     r"""([A-Za-z][A-Za-z_\-]{1,40}+)(\s*+[=:]\s*+)("[^"\n]{0,200}+"|'[^'\n]{0,200}+'|[^\s,;&"'{}\[\]]++)"""
 )
@@ -40,7 +40,7 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     ``secrets`` in any key or value, spelled out or escaped. JSON stays JSON; what is not JSON is redacted as well.
     """
     held = [secret for secret in secrets if secret in text]
-    if not held and not _SUSPICIOUS.search(text):
+    if not held and not _is_suspicious(text):
         return text
     start = text.find("{")
     if text.lstrip("\ufeff \t\r\n").startswith("["):
@@ -55,9 +55,14 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     return without
 
 
+def _is_suspicious(text: str) -> bool:
+    folded = text.casefold()
+    return any(part in folded for part in _SUSPICIOUS)
+
+
 def _redacted_json(text: str) -> str:
     """Redact what strict JSON would not have as a key: names and texts in other quotes, or in none."""
-    if nesting_depth(text) > DEEPEST or _is_strict_json(text):
+    if is_too_deep(text) or _is_strict_json(text):
         return text
     reader = Reader(text, _AS_WRITTEN)
     with suppress(NotNearlyJson, UnreadableAlert):

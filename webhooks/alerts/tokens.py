@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from webhooks.alerts.values import DEEPEST
+
 # A string that is never closed ends with the text: every alternative matches where it starts, so nothing is scanned twice.
 _TOKEN = re.compile(
     r"""(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))|(?P<mark>[{}\[\]:,])|(?P<space>\s+)|(?P<word>[^\s"{}\[\]:,]+)""",
     re.DOTALL,
 )
 _BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
-_BOTTOMLESS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,17 @@ def string_value(token: str) -> str:
     return value if isinstance(value, str) else token
 
 
-def nesting_depth(text: str) -> int:
-    """Return how deep the objects and lists of a text are nested; what is deeper than 100 may count as 100."""
-    depth = deepest = 0
+def is_too_deep(text: str) -> bool:
+    """Tell whether the objects and lists of a text are nested deeper than anything is read."""
+    if text.count("{") + text.count("[") <= DEEPEST:
+        return False
+    depth = 0
     for match in _BRACKET.finditer(text):
         bracket = match.group()
         if bracket in {"{", "["}:
             depth += 1
-            deepest = max(deepest, depth)
-            if depth == _BOTTOMLESS:
-                break
+            if depth > DEEPEST:
+                return True
         elif bracket in {"}", "]"}:
             depth -= 1
-    return deepest
+    return False

@@ -66,9 +66,16 @@ class Body:
             levels.append(_by_name([(f"{self.wrapper}: ", self.wrapped)]))
         return levels
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The plain names of all given values, at any level."""
+        return frozenset().union(*self.levels)
+
 
 def plain_name(key: str) -> str:
     """Return a key without case and separators."""
+    if key.isascii() and key.isalnum() and key.islower():  # as most are
+        return key
     return _SEPARATORS.sub("", key).casefold()
 
 
