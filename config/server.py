@@ -14,6 +14,6 @@ def server_command(application: str, *, host: str, port: int, processes: int = P
         *("--http", "1", "--no-ws", "--http1-header-read-timeout", str(HEADER_MILLISECONDS)),
         # As many connections at once as there are file descriptors for, on the smallest usual limit of 1024.
         *("--backlog", "1024", "--backpressure", "800"),
-        *("--loop", "asyncio", "--log-level", "warning"),
+        *("--loop", "uvloop", "--log-level", "warning"),
         *("--respawn-failed-workers", "--workers-kill-timeout", str(KILL_SECONDS)),
     ]
