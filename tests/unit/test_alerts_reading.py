@@ -82,6 +82,11 @@ def test_an_alert_is_accepted_if_and_only_if_its_fields_are_given_or_supplied_by
         {"market": "SPY", "type": "buy", "period": "15", "date": "2026-03-02T14:30:00Z"},
         {"tv_instrument": "SPY", "strategy": {"order": {"action": "buy"}}, "tf": "15m", "fired_at": 1772461800000},
         {"message": "buy SPY", "interval": 15, "time": "2026-03-02 14:30"},
+        {
+            "order_legs": [{"transactionType": "B", "symbol": "SPY"}],
+            "interval": 15,
+            "timestamp_utc": "2026-03-02T14:30Z",
+        },
         [{"tradingsymbol": "SPY", "transactionType": "BUY", "interval": "15", "time": "2026.03.02 14:30:00"}],
     ],
 )
@@ -104,6 +109,18 @@ def test_what_cannot_be_read_yields_to_a_field_that_can() -> None:
     said = {**COMPLETE, "signal": "RSI cross", "order_type": "market", "timestamp": "14:30", "tf": ["15"]}
     alert = alert_of(said)
     assert (alert.direction, alert.timeframe) == ("long", "15")
+
+
+@pytest.mark.parametrize("title", ["MacdCross", "Trend bot 2"])
+def test_what_an_alert_is_called_is_no_symbol(title: str) -> None:
+    assert problems_of({**COMPLETE, "ticker": None, "name": title}) == {"symbol": "missing"}
+    assert alert_of({**COMPLETE, "ticker": None, "name": "SPY"}).symbol == "SPY"
+
+
+def test_a_list_of_one_is_read_as_its_object_and_a_longer_one_is_not() -> None:
+    legs = [{"symbol": "QQQ", "side": "sell"}]
+    assert alert_of({**COMPLETE, "ticker": None, "legs": legs}).paths["symbol"] == "legs.0.symbol"
+    assert problems_of({**COMPLETE, "ticker": None, "legs": legs * 2}) == {"symbol": "missing"}
 
 
 def test_a_pinned_path_decides_alone() -> None:
@@ -290,6 +307,10 @@ def test_what_is_not_spelled_like_a_symbol_is_refused(symbol: object, code: str)
         ({"buy": 1, "sell": 0}, "long"),
         ({"Signals": {"Buy": False, "Strong Sell": True}}, "short"),
         ({"action": "buy", "reduce_only": False}, "long"),
+        ({"direction": "UP"}, "long"),
+        ({"trend": "down"}, "short"),
+        ({"action": "buy", "takeProfit": {"side": "sell", "reduceOnly": True}}, "long"),
+        ({"action": "buy", "targets": [{"side": "sell", "close_percent": 100}]}, "long"),
     ],
 )
 def test_a_direction_is_read_from_its_common_forms(said: dict[str, object], direction: str) -> None:
@@ -373,6 +394,8 @@ def test_an_exit_alert_needs_no_other_field() -> None:
         "beyond <script>",
         "l\u043eng",
         "maybe",
+        "move_sl",
+        "update take profit",
         True,
         ["buy"],
         0,
@@ -483,6 +506,8 @@ def test_a_text_is_read(text: str, expected: tuple[str, str, str]) -> None:
         "symbol=SPY,action=sell,market_position=flat",
         "a=acc s=XBTUSD c=position b=long",
         "Long Position Closed",
+        "STC SPY 500c 12/18",
+        "1234567890,closeall,EURUSD",
     ],
 )
 def test_a_text_that_tells_of_an_exit_is_an_exit_alert(text: str) -> None:

@@ -63,8 +63,8 @@ FLAGS = (
 )
 SHARES = ("closepercent", "closepercentage", "closepct", "reducepercent", "reducepct", "exitpercent", "exitpct")
 _YES = frozenset({"true", "1", "yes", "on"})
-_NUMBERED = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
-_NUMBERS = {"1": Direction.LONG, "-1": Direction.SHORT}
+_WITH_A_WAY = frozenset({"direction", "signal", "side", "bias", "tradedirection", "signaldirection", "dir", "trend"})
+_WAYS = {"1": Direction.LONG, "-1": Direction.SHORT, "up": Direction.LONG, "down": Direction.SHORT}
 _EXIT_FLAG = re.compile(r"(?:exit|close|cover)(?:long|short|buy|sell)|(?:long|short)(?:exit|close)|exit|cover")
 _PUT = frozenset({"put", "puts", "p"})
 
@@ -250,9 +250,9 @@ def _of_underlying(meaning: Meaning, body: Body) -> Direction | None:
 def _read(candidate: Candidate, body: Body) -> Meaning | None:
     if meaning := read_word(candidate.value):
         return meaning
-    number = str(candidate.value).strip().removesuffix(".0")
-    if candidate.name in _NUMBERED and number in _NUMBERS and not isinstance(candidate.value, bool):
-        return Meaning(_NUMBERS[number], Strength.ORDER)
+    way = str(candidate.value).strip().casefold().removesuffix(".0")
+    if candidate.name in _WITH_A_WAY and way in _WAYS and not isinstance(candidate.value, bool):
+        return Meaning(_WAYS[way], Strength.ORDER)
     return None if candidate.ambiguous or not isinstance(candidate.value, str) else read_sentence(candidate.value)
 
 

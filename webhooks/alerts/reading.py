@@ -144,6 +144,8 @@ def _read_field(  # noqa: PLR0917 - what is read, where from, by which rules, an
     """Return the best candidate that can be read. When none can, note why the first cannot; when there is none, the default."""
     first: Problem | None = None
     for candidate in candidates_for(name, body, pinned=rules.paths.get(name)):
+        if name == "symbol" and candidate.ambiguous and symbols.is_title(candidate.value):
+            continue
         try:
             value = _read_value(candidate, read)
         except Unreadable as error:

@@ -32,6 +32,11 @@ def read_symbol(value: JsonValue) -> tuple[str, str | None]:
     return symbol, read_exchange(exchange) if colon else None
 
 
+def is_title(value: JsonValue) -> bool:
+    """Tell whether a value is what something is called rather than what is traded: "GoldenCross", "Trend bot 2"."""
+    return isinstance(value, str) and value.upper() != value != value.lower()
+
+
 def read_exchange(value: JsonValue) -> str | None:
     """Return an exchange without the mark of delayed data; None when there is none to read."""
     if not isinstance(value, str) or not _EXCHANGE.fullmatch(value.strip()):

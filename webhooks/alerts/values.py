@@ -21,6 +21,10 @@ ACCEPTED = (
 DEEPEST_LEVEL = (
     3  # objects within objects that are looked into: {"strategy": {"order": {"action": "buy"}}} is at level 2
 )
+# An object of this name tells how the position shall end one day, and with which order.
+_PLAN = re.compile(
+    r"(?:takeprofits?|stoploss(?:es)?|tps?|sls?|targets?|profittargets?|trailing(?:stop|loss)?|trailstop|brackets?)[0-9]*"
+)
 _SEPARATORS = re.compile(r"[\s_.\-]+")
 
 Level: TypeAlias = Mapping[str, list[tuple[str, JsonValue]]]
@@ -57,10 +61,11 @@ class Body:
         while objects and len(levels) <= DEEPEST_LEVEL:
             levels.append(_by_name(objects))
             objects = [
-                (f"{prefix}{key}.", value)
+                (f"{prefix}{key}.{place}", within)
                 for prefix, fields in objects
                 for key, value in fields.items()
-                if isinstance(value, dict)
+                for place, within in _objects_in(value)
+                if not _PLAN.fullmatch(plain_name(key))
             ]
         if self.wrapped:
             levels.append(_by_name([(f"{self.wrapper}: ", self.wrapped)]))
@@ -94,10 +99,19 @@ def refuse(code: str, message: str, *, found: str | None = None) -> NoReturn:
     )
 
 
+def _objects_in(value: JsonValue) -> list[tuple[str, Mapping[str, JsonValue]]]:
+    """Return the object that a value is, or the only one of a list, with its place in the value."""
+    if isinstance(value, dict):
+        return [("", value)]
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        return [("0.", value[0])]
+    return []
+
+
 def _by_name(objects: list[tuple[str, Mapping[str, JsonValue]]]) -> Level:
     names: dict[str, list[tuple[str, JsonValue]]] = {}
     for prefix, fields in objects:
         for key, value in fields.items():
-            if is_given(value) and not isinstance(value, dict):
+            if is_given(value) and not _objects_in(value):
                 names.setdefault(plain_name(key), []).append((f"{prefix}{key}", value))
     return names

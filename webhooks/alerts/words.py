@@ -115,6 +115,9 @@ _HELD = _SIDE_WORDS | {"position", "positions", "trade", "trades", "order", "ord
 _VERBS = frozenset({"close", "closed", "closes", "closing", "exit", "exited", "exits", "exiting", "flatten", "flattened", "liquidate",
                     "liquidated", "cover", "covered", "covering", "reduce", "reduced", "reducing", "trim", "trimmed", "unwind",
                     "stopped"})  # fmt: skip
+_MOVES = frozenset(
+    {"move", "moved", "moving", "modify", "update", "updated", "adjust", "change", "set", "trail", "raise"}
+)
 _HAPPENED = frozenset({"hit", "reached", "triggered", "filled", "executed", "done", "touched", "taken", "exit", "met",
                        "activated"})  # fmt: skip
 _NOT_OF_A_POSITION = frozenset({"above", "below", "over", "under", "price", "oversold", "overbought", "zone", "area", "at", "on",
@@ -145,8 +148,9 @@ _TARGETS, _AIMS = (
     frozenset({"take", "stop", "profit", "trailing", "trail"}),
     frozenset({"profit", "profits", "loss", "target", "stop"}),
 )
-_AT_ONCE = frozenset({"stopout", "stoppedout", "takeprofithit", "exitlong", "exitshort", "closelong", "closeshort", "selltoclose",
-                      "buytocover"})  # fmt: skip
+_AT_ONCE = frozenset({"stopout", "stoppedout", "takeprofithit", "selltoclose", "buytocover", "stc"}) | frozenset(
+    word for word in _EXIT for verb in _CLOSING_VERBS if word.startswith(verb) and word.removeprefix(verb) in _HELD
+)
 _LEVEL = re.compile(r"(?:tp|sl|target)[0-9]{0,2}")
 _NEGATIONS = frozenset({"no", "not", "don", "dont", "never", "without", "cancel", "cancelled", "canceled", "avoid"})
 _OTHERWISE = frozenset({"term", "wick", "wicks", "squeeze", "interest", "only", "lived", "body", "run", "leg", "trap", "flag", "market",
@@ -222,6 +226,8 @@ def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
 
 def _is_target_hit(words: Sequence[str], at: int, *, may_stand_alone: bool) -> bool:
     """Tell of "TP1 hit", "long SL", "stop loss triggered"; alone, without a price beside it, only where no order is: "TP1 BTC"."""
+    if at > 0 and words[at - 1] in _MOVES:  # "move_sl": the position stays
+        return False
     if words[at] in _TARGETS and at + 1 < len(words) and words[at + 1] in _AIMS:
         return _is_reached(words, at + 1) or (may_stand_alone and not _is_level(words, at + 1))
     if not _LEVEL.fullmatch(words[at]) and words[at] not in {"takeprofit", "stoploss", "stop"}:
