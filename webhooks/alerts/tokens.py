@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webhooks.alerts.values import DEEPEST
 
@@ -15,8 +15,7 @@ _TOKEN = re.compile(
 _BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One piece of the text; ``kind`` is string, mark, space or word (a number, a literal, or anything else)."""
 
     kind: str
@@ -33,6 +32,8 @@ def tokens_of(text: str) -> Iterator[Token]:
 
 def string_value(token: str) -> str:
     """Return what a string token says, or the token itself when it is not a JSON string."""
+    if "\\" not in token and len(token) > 1 and token[0] == token[-1] == '"':
+        return token[1:-1]
     try:
         value = json.loads(token, strict=False)
     except ValueError:
