@@ -166,6 +166,8 @@ def test_filters_in_the_address_choose_what_is_shown_and_stay_in_the_form(admin_
         "policy_version=x"
     )
     assert "Filters chose these pairs." in found("symbol=SPY")
+    assert "of those among the newest 20,000 of the period that the filters choose" in found("symbol=SPY")
+    assert "newest 20,000" not in found("symbol=&from=")
     html = admin_client.get(f"{PAGE}?symbol=SPY&from=2026-03-01").content.decode()
     assert '<option value="SPY" selected>SPY</option>' in html
     assert '<option value="QQQ">QQQ</option>' in html

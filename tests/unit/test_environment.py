@@ -222,6 +222,21 @@ def test_no_command_starts_with_a_senseless_setting(name: str, value: str, tmp_p
     assert "Traceback" not in done.stderr
 
 
+def test_a_command_whose_reader_has_enough_ends_without_a_traceback(tmp_path: Path) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "manage.py", "diffsettings"],
+        cwd=PROJECT,
+        env={**os.environ, "RUN_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert command.stdout
+    command.stdout.close()
+    _, said = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert said == b""
+
+
 def test_a_password_that_begins_with_a_dollar_sign_is_no_reference() -> None:
     assert environment(ADMIN_PASSWORD="$ecret", ecret="another").str("ADMIN_PASSWORD", default="") == "$ecret"
 
