@@ -308,6 +308,7 @@ def test_what_is_not_spelled_like_a_symbol_is_refused(symbol: object, code: str)
         ({"Signals": {"Buy": False, "Strong Sell": True}}, "short"),
         ({"action": "buy", "reduce_only": False}, "long"),
         ({"direction": "UP"}, "long"),
+        ({"signal": "closelongsell"}, "short"),
         ({"trend": "down"}, "short"),
         ({"action": "buy", "takeProfit": {"side": "sell", "reduceOnly": True}}, "long"),
         ({"action": "buy", "targets": [{"side": "sell", "close_percent": 100}]}, "long"),
@@ -507,7 +508,8 @@ def test_a_text_is_read(text: str, expected: tuple[str, str, str]) -> None:
         "a=acc s=XBTUSD c=position b=long",
         "Long Position Closed",
         "STC SPY 500c 12/18",
-        "1234567890,closeall,EURUSD",
+        "1234567890,closeallbuysell,EURUSD",
+        "1234567890,closelongpct,EURUSD,vol=50",
     ],
 )
 def test_a_text_that_tells_of_an_exit_is_an_exit_alert(text: str) -> None:

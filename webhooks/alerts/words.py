@@ -52,7 +52,7 @@ _EXPLICIT: Mapping[str, Direction] = {
     )
 } | {
     "buylong": Direction.LONG, "longbuy": Direction.LONG, "sellshort": Direction.SHORT, "shortsell": Direction.SHORT, "l": Direction.LONG,
-    "closeshortopenlong": Direction.LONG, "closelongopenlong": Direction.LONG, "closelongopenshort": Direction.SHORT,
+    "closeshortbuy": Direction.LONG, "closelongsell": Direction.SHORT, "closeshortopenlong": Direction.LONG, "closelongopenlong": Direction.LONG, "closelongopenshort": Direction.SHORT,
     "closeshortopenshort": Direction.SHORT, "exitshortenterlong": Direction.LONG, "exitlongentershort": Direction.SHORT,
     "uptrend": Direction.LONG, "downtrend": Direction.SHORT,
 }  # fmt: skip
@@ -148,9 +148,9 @@ _TARGETS, _AIMS = (
     frozenset({"take", "stop", "profit", "trailing", "trail"}),
     frozenset({"profit", "profits", "loss", "target", "stop"}),
 )
-_AT_ONCE = frozenset({"stopout", "stoppedout", "takeprofithit", "selltoclose", "buytocover", "stc"}) | frozenset(
-    word for word in _EXIT for verb in _CLOSING_VERBS if word.startswith(verb) and word.removeprefix(verb) in _HELD
-)
+_AT_ONCE = frozenset({"stopout", "stoppedout", "takeprofithit", "selltoclose", "buytocover", "stc"})
+# What is closed, and how much of it, in one word: "closelong", "closeallbuysell", "exitshortpct".
+_CLOSING = re.compile(r"(?:close|exit|flatten)(?:all|longs?|shorts?|buysell|positions?|trades?|orders?|pct|vol|eaoff)+")
 _LEVEL = re.compile(r"(?:tp|sl|target)[0-9]{0,2}")
 _NEGATIONS = frozenset({"no", "not", "don", "dont", "never", "without", "cancel", "cancelled", "canceled", "avoid"})
 _OTHERWISE = frozenset({"term", "wick", "wicks", "squeeze", "interest", "only", "lived", "body", "run", "leg", "trap", "flag", "market",
@@ -220,6 +220,7 @@ def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
         or (word == "flat" and not has_order)
         or (word == "scale" and list(words[at + 1 : at + 2]) == ["out"])
         or word in _AT_ONCE
+        or _CLOSING.fullmatch(word)
         for at, word in enumerate(words)
     )
 
