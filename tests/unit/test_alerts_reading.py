@@ -369,6 +369,9 @@ def test_a_direction_is_read_from_its_common_forms(said: dict[str, object], dire
         {"signal": "Long Position Closed"},
         {"signal": "scale out"},
         {"type": "exit", "side": "sell"},
+        {"signal": "sell_half"},
+        {"signal": "SELL-ALL now"},
+        {"signal": "tp_sell  position"},
         {"event": "tp_hit", "side": "buy"},
         {"exit_long": 1, "exit_short": 0},
         {"market_position": "flat", "prev_market_position": "long"},
@@ -448,6 +451,7 @@ def of_text(text: str) -> Alert | ExitAlert:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("SPY: SELL - All oscillators agree!", ("SPY", "short", "5")),
         ("buy BTCUSDT", ("BTCUSDT", "long", "5")),
         ("buy 005930", ("005930", "long", "5")),
         ("SELL btcusdt", ("btcusdt", "short", "5")),

@@ -239,7 +239,7 @@ def _add(pairs: dict[str, JsonValue], label: str, value: str) -> None:
 
 def _read_prose(prose: Sequence[str], asides: Sequence[str], pairs: dict[str, JsonValue]) -> None:
     """Add what words without a label say, where no pair says it."""
-    said = " ".join(prose)
+    said = " - ".join(prose)
     names = {plain_name(key) for key in pairs}
     if points(said) and not names.intersection(NAMES["direction"]):
         pairs["action"] = _shortest(said)

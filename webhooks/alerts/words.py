@@ -140,10 +140,10 @@ _MARKS = frozenset(
         "previous",
     }
 )
-_SHARES = frozenset(
-    {"half", "rest", "remaining", "all", "everything", "part", "partial", "third", "quarter", "position"}
+# "Sell half", "sold all", but not "SELL - All oscillators agree".
+_SELLING_A_SHARE = re.compile(
+    r"(?<![^\W_])(?:sell|sold|selling)(?:[\s_]+|[\W_])(?:half|rest|remaining|all|everything|part|partial|third|quarter|position)(?![^\W_])"
 )
-_SELLING = frozenset({"sell", "sold", "selling"})
 _TARGETS, _AIMS = (
     frozenset({"take", "stop", "profit", "trailing", "trail"}),
     frozenset({"profit", "profits", "loss", "target", "stop"}),
@@ -179,7 +179,7 @@ def read_sentence(text: str) -> Meaning | None:
     None when it says nothing, or its plainest words disagree, or it denies.
     """
     words = words_of(text)
-    if is_exit(words):
+    if is_exit(text):
         return Meaning(None, Strength.PROSE)
     if _NEGATIONS.intersection(words):
         return None
@@ -196,13 +196,12 @@ def read_sentence(text: str) -> Meaning | None:
 
 def tells_of_an_exit(text: str) -> bool:
     """Tell whether a remark, a name or an id plainly speaks of an exit: "Close entry(s) order Long", "TP1 hit", "Long SL"."""
-    return read_word(text) == Meaning(None, Strength.ORDER) or is_exit(words_of(text), plainly=True)
+    return read_word(text) == Meaning(None, Strength.ORDER) or is_exit(text, plainly=True)
 
 
 def points(text: str) -> bool:
     """Tell whether a text has a word of direction, or speaks of an exit."""
-    words = words_of(text)
-    return any(word in _MEANINGS for word in words if len(word) > 1) or is_exit(words)
+    return any(word in _MEANINGS for word in words_of(text) if len(word) > 1) or is_exit(text)
 
 
 def words_of(text: str) -> list[str]:
@@ -210,12 +209,12 @@ def words_of(text: str) -> list[str]:
     return _WORDS.findall(text.casefold())
 
 
-def is_exit(words: Sequence[str], *, plainly: bool = False) -> bool:
-    """Tell whether words speak of an exit. ``plainly``: only when they name what is left, or a target that was hit."""
+def is_exit(text: str, *, plainly: bool = False) -> bool:
+    """Tell whether a text speaks of an exit. ``plainly``: only when it names what is left, or a target that was hit."""
+    words = words_of(text)
     has_order = any(word in _MEANINGS and len(word) > 1 for word in words)
-    return any(
+    return _SELLING_A_SHARE.search(text.casefold()) is not None or any(
         (word in _VERBS and _closes(words, at, plainly=plainly))
-        or (word in _SELLING and words[at + 1 : at + 2] and words[at + 1] in _SHARES)
         or _is_target_hit(words, at, may_stand_alone=not (plainly or has_order))
         or (word == "flat" and not has_order)
         or (word == "scale" and list(words[at + 1 : at + 2]) == ["out"])
