@@ -436,7 +436,7 @@ class TestAcceptance(TestCase):
                 "interval": st.sampled_from(["1", "60", "1D"]),
                 "time": st.datetimes(datetime(2001, 1, 1), datetime(2026, 1, 1)).map(datetime.isoformat),  # noqa: DTZ001
                 "close": st.floats(allow_nan=False, allow_infinity=False),
-                "note": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+                "colour": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
             },
         ),
         st.booleans(),
