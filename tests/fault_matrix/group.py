@@ -60,6 +60,10 @@ SENDING_SECONDS = 0.5
 PAUSE_SECONDS = 0.03
 
 
+class OutOfTime(Exception):
+    """The machine was too slow for the way to the point, or the way is wrong: that is known when it is tried again."""
+
+
 class GroupLost(Exception):
     """A process that all cells share is gone or hangs."""
 
@@ -350,7 +354,7 @@ class Cell:
                 is_lost = time.monotonic() > lease_ends
                 let_time_pass(self.symbol, leases=leases or is_lost)
                 lease_ends += LOST_LEASE_SECONDS * is_lost
-            assert time.monotonic() < give_up, f"{self}: the worker neither hit the point nor came to an end"
+            self._go_on(give_up)
             time.sleep(PAUSE_SECONDS)
         if child.is_stopped():
             self._others_turn(child)
@@ -360,6 +364,10 @@ class Cell:
                 self._others_turn(child)
             time.sleep(PAUSE_SECONDS)
         self._note(child, action)
+
+    def _go_on(self, give_up: float) -> None:
+        if time.monotonic() > give_up:
+            raise OutOfTime(f"{self}: the worker neither hit the point nor came to an end")
 
     def send(self, request_to: Callable[[str], Request], *, answers: range = range(200, 300)) -> None:
         """Send a request to a web process that is killed, stopped or cut off at the point, and again until it is taken."""

@@ -26,7 +26,7 @@ from config.fault_points import Action  # noqa: E402 - models are there from her
 from orchestrator.engines.http import _tls  # noqa: E402
 from outcomes.invariants import violations  # noqa: E402
 from tests.fault_matrix.configurations import CONFIGURATIONS, reaches  # noqa: E402
-from tests.fault_matrix.group import Group, GroupLost, running  # noqa: E402
+from tests.fault_matrix.group import Group, GroupLost, OutOfTime, running  # noqa: E402
 from tests.fault_matrix.processes import keep_one_connection  # noqa: E402
 from tests.fault_matrix.ways import WAYS  # noqa: E402
 
@@ -41,9 +41,13 @@ def main() -> None:
     with running(configuration, Path(asked["folder"])) as group:
         for point, action, looked_for in asked["cells"]:
             for _ in range(TRIES):
-                told = _try_cell(group, point, Action(action))
-                if told["error"] or _is_found(told, looked_for, is_reached=reaches(configuration, point)):
-                    break
+                try:
+                    told = _try_cell(group, point, Action(action))
+                except OutOfTime as error:
+                    told = _told(point, action, error=str(error))
+                else:
+                    if told["error"] or _is_found(told, looked_for, is_reached=reaches(configuration, point)):
+                        break
             _tell(told)
         found = [str(one) for one in violations()]
     _tell({"violations": found})
@@ -57,18 +61,22 @@ def _is_found(told: dict[str, Any], looked_for: list[str], *, is_reached: bool) 
 
 def _try_cell(group: Group, point: str, action: Action) -> dict[str, Any]:
     cell, began = group.next_cell(point, action), time.monotonic()
-    told: dict[str, Any] = {"point": point, "action": action.value, "outcome": "", "hit": False, "error": ""}
+    told = _told(point, action.value)
     try:
         WAYS[point.partition(":")[0]](cell)
         cell.heal()
         told |= {"outcome": cell.outcome(), "hit": cell.hit}
-    except GroupLost:
+    except (GroupLost, OutOfTime):
         raise
     except Exception:  # noqa: BLE001 - the other cells are looked at all the same
         told["error"] = traceback.format_exc()
     finally:
         cell.leave()
     return told | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def _told(point: str, action: str, *, error: str = "") -> dict[str, Any]:
+    return {"point": point, "action": action, "outcome": "", "hit": False, "error": error, "seconds": 0.0}
 
 
 def _tell(what: dict[str, Any]) -> None:
