@@ -15,11 +15,11 @@ from django.db import connection, transaction
 from config.fault_points import Commit
 from config.faults import surrounded
 from webhooks import keeping
-from webhooks.alerts.bodies import EXAMPLE, decode_body
+from webhooks.alerts.bodies import EXAMPLE, decode_body, wide_encoding
 from webhooks.alerts.body_secrets import find_secret
 from webhooks.alerts.problems import Problem, UnreadableAlert
 from webhooks.alerts.reading import Alert, SourceRules, read_alert
-from webhooks.alerts.redaction import redact, redact_bytes
+from webhooks.alerts.redaction import WIDE_ENCODINGS, redact, redact_bytes
 from webhooks.coalescing import coalescer
 from webhooks.lines import DATABASE_ERRORS, OutOfReach, cut, intake_cursor, intake_transaction
 from webhooks.models import AlertSource, RejectedAlert
@@ -307,7 +307,8 @@ def _read_and_keep(
     try:
         _refuse_encoded(delivery.content_encoding)
         _refuse_too_long(delivery.raw, known.source)
-        text = redact(decode_body(delivery.raw), secrets)
+        raw = redact_bytes(delivery.raw, secrets, encodings=WIDE_ENCODINGS)  # what is in UTF-8 is redacted as text
+        text = redact(decode_body(raw), secrets)
         alert = read_alert(text, rules=rules_of(known.source), received_at=at)
     except UnreadableAlert as error:
         return _reject(error.problems, delivery, known, secrets, at=at, until=until)
@@ -464,5 +465,6 @@ def _refuse_encoded(content_encoding: str) -> None:
 
 def _kept_text(raw: bytes, secrets: Sequence[str]) -> str:
     """Return a body as text that can be stored, whatever it was, without its secrets."""
-    text = redact_bytes(raw, secrets).decode("utf-8-sig", errors="backslashreplace")
+    encoding = wide_encoding(raw) or "utf-8-sig"
+    text = redact_bytes(raw, secrets if encoding == "utf-8-sig" else []).decode(encoding, errors="backslashreplace")
     return storable(redact(text, secrets))

@@ -372,12 +372,27 @@ def test_secrets_are_redacted_before_anything_is_stored_hashed_or_answered(sourc
         assert "hunter3" not in text
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8"])
 def test_a_body_that_cannot_be_read_is_kept_without_the_token(source: AlertSource, encoding: str) -> None:
-    post(f'{{"a": "{TOKEN}", é'.encode(encoding))
-    kept = RejectedAlert.objects.get().body
-    assert "TOKEN" not in kept.replace("\\x00", "")
-    assert "[redacted]" in kept
+    post(f'{{"a": "{TOKEN}", "passphrase": "hunter2", é'.encode(encoding))
+    rejected = RejectedAlert.objects.get()
+    kept = rejected.body + json.dumps(rejected.errors)
+    assert "TOKEN" not in kept.replace("\\x00", "").replace("\\u0000", "")
+    assert "hunter2" not in kept.replace("\\x00", "").replace("\\u0000", "")
+    assert "[redacted]" in rejected.body
+
+
+def test_a_byte_that_cannot_be_read_quotes_nothing_of_the_secret_beside_it(source: AlertSource) -> None:
+    response = post(b'{"a": "\xe9' + TOKEN.encode() + b'"}')
+    said = response.content.decode() + json.dumps(RejectedAlert.objects.get().errors)
+    assert TOKEN[:4].encode().hex(" ") not in said
+    assert [problem["found"] for problem in response.json()["errors"]] == ['"e9"']
+
+
+def test_a_token_in_another_encoding_within_a_text_is_not_quoted(source: AlertSource) -> None:
+    response = post(b'{"a": "' + TOKEN.encode("utf-16-le") + b'"}')
+    said = response.content.decode() + json.dumps(RejectedAlert.objects.get().errors)
+    assert "TOKEN" not in said.replace("\\\\u0000", "").replace("\\u0000", "")
 
 
 def test_the_sources_defaults_stand_in_for_what_an_alert_lacks(source: AlertSource) -> None:

@@ -4,6 +4,7 @@ The payload is what is stored and hashed, and anyone can compute it again from t
 JSON as ``json.loads`` reads it and never otherwise, nearly-JSON as ``nearly_json`` reads it, a text as the pairs in it.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -18,8 +19,11 @@ from webhooks.alerts.texts import WRAPPERS, pairs_of
 from webhooks.alerts.tokens import is_too_deep
 from webhooks.alerts.values import DEEPEST, EXAMPLE, LONGEST_INTEGER, Body, Form, JsonValue, refuse
 
-__all__ = ["EXAMPLE", "Body", "Form", "JsonValue", "decode_body", "read_body", "read_payload"]
+__all__ = ["EXAMPLE", "Body", "Form", "JsonValue", "decode_body", "read_body", "read_payload", "wide_encoding"]
 
+_WIDE_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LOOKS_LIKE_JSON = re.compile(r"[\s\u200b\ufeff]*+(?:\{|\[[\s\u200b\ufeff]*+(?:[\[{\"'\u201c\u201d]|\Z))")
 
@@ -31,16 +35,31 @@ class _NotStrictError(ValueError):
 def decode_body(raw: bytes) -> str:
     """Return the text of a body; a byte order mark is an encoding's signature, not part of the text.
 
-    :raises UnreadableAlert: when it is not UTF-8.
+    :raises UnreadableAlert: when it is not UTF-8. Of what stands there it quotes no more than the byte, for a secret may
+        stand beside it.
     """
+    if wide := wide_encoding(raw):
+        refuse("not_utf8", f"The body is {wide.upper()}, not UTF-8.", found=shown(raw[:4].hex(" ")))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         refuse(
             "not_utf8",
             f"The body is not UTF-8: byte {error.start} cannot be read.",
-            found=shown(raw[error.start : error.start + 8].hex(" ")),
+            found=shown(raw[error.start : error.end].hex(" ")),
         )
+
+
+def wide_encoding(raw: bytes) -> str | None:
+    """Return the encoding of a body whose characters take two bytes or four, by its mark or by its zeros; else None."""
+    for mark, encoding in _WIDE_MARKS:
+        if raw.startswith(mark):
+            return encoding
+    head = raw[:64]
+    for encoding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if len(head) > len(_WIDE_MARKS) and zeros.count(0) > len(zeros) // 2 and not others.count(0):
+            return encoding
+    return None
 
 
 def read_body(text: str, *, parse_float: Callable[[str], Any] | None = None) -> Body:

@@ -11,6 +11,8 @@ from webhooks.alerts.tokens import Token, is_too_deep, string_value, tokens_of
 from webhooks.alerts.values import plain_name
 
 REDACTED = "[redacted]"
+WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+ENCODINGS = ("utf-8", *WIDE_ENCODINGS)
 SECRET_NAMES = frozenset({
     "secret", "passphrase", "password", "passwd", "pass", "pwd", "passcode", "passkey", "apikey", "apisecret", "secretkey", "key",
     "webhooksecret", "webhookpassphrase", "webhookpassword", "webhookkey", "authtoken", "accesstoken", "authorization", "privatekey",
@@ -25,10 +27,10 @@ _TEXT_PAIR = re.compile(
 _AS_WRITTEN = Numbers(whole=str, broken=str)
 
 
-def redact_bytes(raw: bytes, secrets: Sequence[str]) -> bytes:
+def redact_bytes(raw: bytes, secrets: Sequence[str], *, encodings: Sequence[str] = ENCODINGS) -> bytes:
     """Replace the secrets in bytes that may not be text, also where they stand in UTF-16 or UTF-32."""
     for secret in secrets:
-        for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        for encoding in encodings:
             raw = raw.replace(secret.encode(encoding), REDACTED.encode())
     return raw
 
