@@ -465,6 +465,7 @@ def _refuse_encoded(content_encoding: str) -> None:
 
 def _kept_text(raw: bytes, secrets: Sequence[str]) -> str:
     """Return a body as text that can be stored, whatever it was, without its secrets."""
-    encoding = wide_encoding(raw) or "utf-8-sig"
-    text = redact_bytes(raw, secrets if encoding == "utf-8-sig" else []).decode(encoding, errors="backslashreplace")
-    return storable(redact(text, secrets))
+    encoding = wide_encoding(raw)
+    if encoding is None:
+        raw, encoding = redact_bytes(raw, secrets), "utf-8-sig"
+    return storable(redact(raw.decode(encoding, errors="backslashreplace"), secrets))

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx2
@@ -209,17 +208,16 @@ def test_fifty_senders_of_a_byte_a_second_do_not_delay_an_honest_alert(service: 
         drips = [stack.enter_context(service.connect()) for _ in range(50)]
         for place, drip in enumerate(drips):
             drip.sendall(beginnings[place % 3])
-        seconds = []
+        slowest = 0.0
         for number in range(12):
             for drip in drips:
                 with contextlib.suppress(OSError):  # some have been shut out by then, which is right
                     drip.sendall(b"x")
             answer = post(service, {**ALERT, "honest": number})
             assert answer.status == 200
-            seconds.append(answer.seconds)
+            slowest = max(slowest, answer.seconds)
             time.sleep(0.25)
-        assert median(seconds) < 1
-        assert max(seconds) < QUICK_SECONDS
+        assert slowest < 1
         eventually(lambda: all(_is_shut_out(drip) for drip in drips), seconds=15)
 
 

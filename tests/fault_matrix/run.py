@@ -41,13 +41,10 @@ def main() -> None:
     with running(configuration, Path(asked["folder"])) as group:
         for point, action, looked_for in asked["cells"]:
             for _ in range(TRIES):
-                try:
-                    told = _try_cell(group, point, Action(action))
-                except OutOfTime as error:
-                    told = _told(point, action, error=str(error))
-                else:
-                    if told["error"] or _is_found(told, looked_for, is_reached=reaches(configuration, point)):
-                        break
+                told = _try_cell(group, point, Action(action))
+                is_found = _is_found(told, looked_for, is_reached=reaches(configuration, point))
+                if not told["is_late"] and (told["error"] or is_found):
+                    break
             _tell(told)
         found = [str(one) for one in violations()]
     _tell({"violations": found})
@@ -61,22 +58,27 @@ def _is_found(told: dict[str, Any], looked_for: list[str], *, is_reached: bool) 
 
 def _try_cell(group: Group, point: str, action: Action) -> dict[str, Any]:
     cell, began = group.next_cell(point, action), time.monotonic()
-    told = _told(point, action.value)
+    told: dict[str, Any] = {
+        "point": point,
+        "action": action.value,
+        "outcome": "",
+        "hit": False,
+        "error": "",
+        "is_late": False,
+    }
     try:
         WAYS[point.partition(":")[0]](cell)
         cell.heal()
         told |= {"outcome": cell.outcome(), "hit": cell.hit}
-    except (GroupLost, OutOfTime):
+    except GroupLost:
         raise
+    except OutOfTime as error:
+        told |= {"error": str(error), "is_late": True}
     except Exception:  # noqa: BLE001 - the other cells are looked at all the same
         told["error"] = traceback.format_exc()
     finally:
         cell.leave()
     return told | {"seconds": round(time.monotonic() - began, 3)}
-
-
-def _told(point: str, action: str, *, error: str = "") -> dict[str, Any]:
-    return {"point": point, "action": action, "outcome": "", "hit": False, "error": error, "seconds": 0.0}
 
 
 def _tell(what: dict[str, Any]) -> None:

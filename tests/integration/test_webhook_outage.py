@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psycopg
@@ -200,9 +199,7 @@ def test_a_full_spool_is_a_quick_503(outage: Outage) -> None:
         statuses = [answer.status for answer in answers]
         assert statuses == sorted(statuses)
         assert set(statuses) == {200, 503}
-        seconds = [answer.seconds for answer in answers if answer.status == 503]
-        assert median(seconds) < 1
-        assert max(seconds) < 3  # as long as TradingView waits, on whatever machine
+        assert max(answer.seconds for answer in answers if answer.status == 503) < 1
         assert sum(path.stat().st_size for path in settings.SPOOL_DIR.glob("arriving")) <= 2_000
         outage.end()
         eventually(everything_is_stored, seconds=20)

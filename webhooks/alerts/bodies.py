@@ -24,6 +24,7 @@ __all__ = ["EXAMPLE", "Body", "Form", "JsonValue", "decode_body", "read_body", "
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+_FEWEST_BYTES = 4  # of a body without a mark; in fewer, zeros tell nothing
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LOOKS_LIKE_JSON = re.compile(r"[\s\u200b\ufeff]*+(?:\{|\[[\s\u200b\ufeff]*+(?:[\[{\"'\u201c\u201d]|\Z))")
 
@@ -57,7 +58,7 @@ def wide_encoding(raw: bytes) -> str | None:
             return encoding
     head = raw[:64]
     for encoding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
-        if len(head) > len(_WIDE_MARKS) and zeros.count(0) > len(zeros) // 2 and not others.count(0):
+        if len(head) > _FEWEST_BYTES and zeros.count(0) > len(zeros) // 2 and not others.count(0):
             return encoding
     return None
 

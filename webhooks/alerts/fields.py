@@ -44,7 +44,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "timestamp", "time", "datetime", "signaltime", "signaltimestamp", "bartime", "candletime", "alerttime",
         "alerttimestamp", "triggertime", "triggeredat", "triggerat", "firedat", "firetime", "timenow", "currenttime",
         "createdat", "sentat", "sendtime", "sendat", "eventtime", "entrytime", "ordertime", "tradetime", "utctime", "timeutc",
-        "timestampms", "timems", "timestamputc", "utctimestamp", "sourcetimestamp", "signalts", "barts", "eventts", "unixtime", "unixtimestamp", "epoch", "tvtime", "ts", "barclosetime", "fechahora",
+        "timestampms", "timems", "timestamputc", "utctimestamp", "sourcetimestamp", "signalts", "barts", "eventts",
+        "unixtime", "unixtimestamp", "epoch", "tvtime", "ts", "barclosetime", "fechahora",
     ),
 }  # fmt: skip
 # Names that often mean something else; looked at when no better one can be read.

@@ -52,7 +52,8 @@ _EXPLICIT: Mapping[str, Direction] = {
     )
 } | {
     "buylong": Direction.LONG, "longbuy": Direction.LONG, "sellshort": Direction.SHORT, "shortsell": Direction.SHORT, "l": Direction.LONG,
-    "closeshortbuy": Direction.LONG, "closelongsell": Direction.SHORT, "closeshortopenlong": Direction.LONG, "closelongopenlong": Direction.LONG, "closelongopenshort": Direction.SHORT,
+    "closeshortbuy": Direction.LONG, "closelongsell": Direction.SHORT,
+    "closeshortopenlong": Direction.LONG, "closelongopenlong": Direction.LONG, "closelongopenshort": Direction.SHORT,
     "closeshortopenshort": Direction.SHORT, "exitshortenterlong": Direction.LONG, "exitlongentershort": Direction.SHORT,
     "uptrend": Direction.LONG, "downtrend": Direction.SHORT,
 }  # fmt: skip
