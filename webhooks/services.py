@@ -465,7 +465,5 @@ def _refuse_encoded(content_encoding: str) -> None:
 
 def _kept_text(raw: bytes, secrets: Sequence[str]) -> str:
     """Return a body as text that can be stored, whatever it was, without its secrets."""
-    encoding = wide_encoding(raw)
-    if encoding is None:
-        raw, encoding = redact_bytes(raw, secrets), "utf-8-sig"
-    return storable(redact(raw.decode(encoding, errors="backslashreplace"), secrets))
+    text = redact_bytes(raw, secrets).decode(wide_encoding(raw) or "utf-8-sig", errors="backslashreplace")
+    return storable(redact(text, secrets))

@@ -389,10 +389,15 @@ def test_a_byte_that_cannot_be_read_quotes_nothing_of_the_secret_beside_it(sourc
     assert [problem["found"] for problem in response.json()["errors"]] == ['"e9"']
 
 
-def test_a_token_in_another_encoding_within_a_text_is_not_quoted(source: AlertSource) -> None:
-    response = post(b'{"a": "' + TOKEN.encode("utf-16-le") + b'"}')
-    said = response.content.decode() + json.dumps(RejectedAlert.objects.get().errors)
-    assert "TOKEN" not in said.replace("\\\\u0000", "").replace("\\u0000", "")
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("before", [b"{", b'{"note": "' + b"x" * 80 + b'", ', b'{"note": "' + b"x" * 81 + b'", '])
+def test_a_token_in_another_encoding_within_a_text_is_neither_quoted_nor_kept(
+    source: AlertSource, encoding: str, before: bytes
+) -> None:
+    response = post(before + b'"a": "' + TOKEN.encode(encoding) + b'"}')
+    rejected = RejectedAlert.objects.get()
+    said = response.content.decode() + json.dumps(rejected.errors) + rejected.body
+    assert "TOKEN" not in said.replace("\\x00", "").replace("\\\\u0000", "").replace("\\u0000", "")
 
 
 def test_the_sources_defaults_stand_in_for_what_an_alert_lacks(source: AlertSource) -> None:

@@ -28,10 +28,10 @@ _AS_WRITTEN = Numbers(whole=str, broken=str)
 
 
 def redact_bytes(raw: bytes, secrets: Sequence[str], *, encodings: Sequence[str] = ENCODINGS) -> bytes:
-    """Replace the secrets in bytes that may not be text, also where they stand in UTF-16 or UTF-32."""
+    """Replace the secrets in bytes that may not be text, each in the encoding in which it stands: what is beside it stays aligned."""
     for secret in secrets:
         for encoding in encodings:
-            raw = raw.replace(secret.encode(encoding), REDACTED.encode())
+            raw = raw.replace(secret.encode(encoding), REDACTED.encode(encoding))
     return raw
 
 
